@@ -1,0 +1,41 @@
+# Everything that a person types. Logic lives in package.json scripts and in the tools they call.
+.DEFAULT_GOAL := help
+.PHONY: help install run test check lint format docs load chaos bench
+
+NODE_MODULES := node_modules/.package-lock.json
+
+help: ## what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+$(NODE_MODULES): package-lock.json
+	npm ci --no-fund --no-audit
+	@touch $@
+
+install: $(NODE_MODULES) ## what the lock file says, the runtime included
+
+run: install ## the whole system on this machine, with the bundled model
+	PATH="$(CURDIR)/node_modules/.bin:$$PATH" millrace dev
+
+test: install ## every test; those of real processes need Linux
+	npm test -- $(TEST_FLAGS)
+
+check: install ## types
+	npm run check
+
+lint: install ## lint, the architecture's arrows included
+	npm run lint
+
+format: install ## rewrite the sources in the house's format
+	npm run format
+
+docs: install ## rewrite the generated pages
+	npm run docs
+
+load: install ## 100,000 requests against the row-identity checker
+	TEST_SHARE=full npx vitest run --project system tests/row-identity.test.ts
+
+chaos: install ## the failure tests at full length: twenty killed workers, killed brokers
+	TEST_SHARE=full npx vitest run --project system tests/worker-loss.test.ts tests/broker-restart.test.ts
+
+bench: install ## throughput beside a plain node:http server; results in bench/results
+	npx --no-install node bench/throughput.ts

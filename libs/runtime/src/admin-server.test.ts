@@ -1,0 +1,49 @@
+import { afterEach, expect, test } from "vitest";
+import { type AdminServer, type Readiness, startAdminServer } from "./admin-server.ts";
+
+let server: AdminServer;
+let readiness: Readiness = { ready: false, reason: "loading" };
+afterEach(() => server.close());
+
+async function start(): Promise<void> {
+  server = await startAdminServer({
+    host: "127.0.0.1",
+    port: 0,
+    isReady: () => readiness,
+    routes: {
+      "/models": () => ["digits"],
+      "/broken": () => {
+        throw new Error("no");
+      },
+    },
+  });
+}
+
+async function get(path: string, method = "GET"): Promise<{ status: number; body: unknown }> {
+  const response = await fetch(server.address + path, { method });
+  return { status: response.status, body: await response.json() };
+}
+
+test("answers liveness, readiness with the reason, and extra routes", async () => {
+  await start();
+  expect(await get("/livez")).toEqual({ status: 200, body: { live: true } });
+  expect(await get("/readyz?verbose")).toEqual({ status: 503, body: { ready: false, reason: "loading" } });
+  readiness = { ready: true };
+  expect(await get("/readyz")).toEqual({ status: 200, body: { ready: true } });
+  expect(await get("/models")).toEqual({ status: 200, body: ["digits"] });
+});
+
+test("errors are JSON with a code", async () => {
+  await start();
+  expect(await get("/nope")).toMatchObject({ status: 404, body: { code: "not_found" } });
+  expect(await get("/toString")).toMatchObject({ status: 404 });
+  expect(await get("/livez", "POST")).toMatchObject({ status: 405, body: { code: "method_not_allowed" } });
+  expect(await get("/broken")).toEqual({ status: 500, body: { error: "no", code: "internal" } });
+});
+
+test("a port in use is refused with its name", async () => {
+  await start();
+  const port = Number(new URL(server.address).port);
+  const second = startAdminServer({ host: "127.0.0.1", port, isReady: () => readiness });
+  await expect(second).rejects.toThrow(`127.0.0.1:${port}`);
+});

@@ -1,0 +1,94 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { OptionError } from "./options.ts";
+
+/** Whether a process can do its work, and if not, why. */
+export type Readiness = { readonly ready: boolean; readonly reason?: string };
+
+export type AdminServerOptions = {
+  readonly host: string;
+  /** 0 picks a free port. */
+  readonly port: number;
+  readonly isReady: () => Readiness;
+  /** More GET routes: path → what to answer as JSON (or a promise of it). */
+  readonly routes?: Readonly<Record<string, () => unknown>>;
+};
+
+export type AdminServer = {
+  /** `http://IP:PORT` with the port that was bound. */
+  readonly address: string;
+  /** Stops listening and ends every connection. */
+  close(): Promise<void>;
+};
+
+/**
+ * Starts the admin server of a process: `/livez` (200), `/readyz` (200 or 503, `{"ready", "reason"}`) and the given JSON
+ * routes. Answers GET and HEAD; everything else is JSON `{"error", "code"}` with 404 or 405, and 500 where a route throws.
+ *
+ * @throws {OptionError} that names host and port when they cannot be bound.
+ */
+export async function startAdminServer(options: AdminServerOptions): Promise<AdminServer> {
+  const server = createServer((request, response) => void answer(options, request, response));
+  server.requestTimeout = 10_000;
+  await listen(server, options);
+  const { address, family, port } = server.address() as AddressInfo;
+  return {
+    address: `http://${family === "IPv6" ? `[${address}]` : address}:${port}`,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+function listen(server: Server, { host, port }: AdminServerOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error) => {
+      reject(new OptionError(`the admin server cannot listen on ${host}:${port}: ${error.message}`));
+    });
+    server.listen({ host, port }, resolve);
+  });
+}
+
+async function answer(options: AdminServerOptions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
+  const route = routeOf(options, path);
+  if (route === undefined) {
+    send(response, 404, { error: `no such route: ${path}`, code: "not_found" });
+  } else if (request.method !== "GET" && request.method !== "HEAD") {
+    response.setHeader("allow", "GET, HEAD");
+    send(response, 405, { error: `${request.method} is not allowed here`, code: "method_not_allowed" });
+  } else {
+    try {
+      const { status, body } = await route();
+      send(response, status, body);
+    } catch (error) {
+      send(response, 500, { error: error instanceof Error ? error.message : String(error), code: "internal" });
+    }
+  }
+}
+
+type Answer = { readonly status: number; readonly body: unknown };
+
+function routeOf(options: AdminServerOptions, path: string): (() => Answer | Promise<Answer>) | undefined {
+  if (path === "/livez") {
+    // Whoever answers is live, in a drain too.
+    return () => ({ status: 200, body: { live: true } });
+  }
+  if (path === "/readyz") {
+    return () => {
+      const body = options.isReady();
+      return { status: body.ready ? 200 : 503, body };
+    };
+  }
+  const { routes = {} } = options;
+  const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
+  return route && (async () => ({ status: 200, body: await route() }));
+}
+
+function send(response: ServerResponse, status: number, body: unknown): void {
+  const bytes = Buffer.from(JSON.stringify(body) ?? "null");
+  response.writeHead(status, { "content-type": "application/json", "content-length": bytes.byteLength });
+  response.end(bytes);
+}

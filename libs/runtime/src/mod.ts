@@ -1,0 +1,35 @@
+/** What every Millrace process shares: options, log, life and death, the admin port. Knows nothing of the protocol. */
+export { type AdminServer, type AdminServerOptions, type Readiness, startAdminServer } from "./admin-server.ts";
+export { brokerAddressSchema } from "./broker-address.ts";
+export { COMMON_OPTIONS, LOG_LEVELS, type LogLevel, processName } from "./common-options.ts";
+export {
+  type DrainCallback,
+  Lifecycle,
+  type LifecycleState,
+  type ProcessHost,
+  runMain,
+  runUntilSignal,
+  type RunUntilSignalOptions,
+} from "./lifecycle.ts";
+export { createLogger, type Logger } from "./logger.ts";
+export {
+  defineOptions,
+  describeOptions,
+  environmentName,
+  flagName,
+  type GivenOption,
+  helpOfOptions,
+  isOwnVariable,
+  loadOptions,
+  type OptionDescription,
+  OptionError,
+  type OptionRow,
+  type OptionSource,
+  type OptionsOf,
+  type OptionTable,
+  parseGivenOption,
+  readGivenOptions,
+} from "./options.ts";
+export { isStage, type Stage, STAGES } from "./stage.ts";
+export { isSupervisorMessage, reportReady, type SupervisorMessage } from "./supervision.ts";
+export { parseTestDelay } from "./test-delay.ts";

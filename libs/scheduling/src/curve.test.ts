@@ -1,0 +1,59 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { Curve, CURVE_SAMPLES } from "./curve.ts";
+
+test("before the first sample nothing is predicted", () => {
+  expect(new Curve().predict(1)).toBeUndefined();
+});
+
+test("a linear curve is met at, between and beyond the measured sizes", () => {
+  const curve = new Curve();
+  for (const rows of [1, 8, 64]) curve.record(rows, 4 + 0.25 * rows);
+  for (const rows of [1, 4, 8, 30, 64, 128]) expect(curve.predict(rows)?.q50Ms).toBeCloseTo(4 + 0.25 * rows, 9);
+});
+
+test("a larger batch is never predicted faster, and q95 never below q50", () => {
+  const sample = fc.tuple(fc.integer({ min: 1, max: 64 }), fc.double({ min: 0.001, max: 1000, noNaN: true }));
+  fc.assert(
+    fc.property(fc.array(sample, { minLength: 1, maxLength: 300 }), (samples) => {
+      const curve = new Curve();
+      for (const [rows, ms] of samples) curve.record(rows, ms);
+      let before = { q50Ms: 0, q95Ms: 0 };
+      for (let rows = 1; rows <= 100; rows++) {
+        const now = curve.predict(rows)!;
+        expect(now.q50Ms).toBeGreaterThanOrEqual(before.q50Ms - 1e-9);
+        expect(now.q95Ms).toBeGreaterThanOrEqual(before.q95Ms - 1e-9);
+        expect(now.q95Ms).toBeGreaterThanOrEqual(now.q50Ms - 1e-9);
+        before = now;
+      }
+    }),
+  );
+});
+
+test("a step to twice the time is learned within the window", () => {
+  const curve = new Curve();
+  for (let i = 0; i < CURVE_SAMPLES; i++) curve.record(8, 10);
+  for (let i = 0; i < CURVE_SAMPLES; i++) curve.record(8, 20);
+  expect(curve.predict(8)).toMatchObject({ q50Ms: 20, q95Ms: 20 });
+});
+
+test("times that cannot be are ignored", () => {
+  const curve = new Curve();
+  for (const ms of [0, -1, Number.NaN, Infinity]) curve.record(1, ms);
+  curve.record(0, 1);
+  expect(curve.predict(1)).toBeUndefined();
+});
+
+test("an odd first sample of a small size does not lift the larger ones for ever", () => {
+  const curve = new Curve();
+  curve.record(1, 50);
+  for (let i = 0; i < CURVE_SAMPLES; i++) curve.record(32, 1);
+  expect(curve.predict(32)?.q50Ms).toBeLessThan(2);
+});
+
+test("however many batch sizes there are, few are kept", () => {
+  const curve = new Curve();
+  for (let rows = 1; rows <= 20_000; rows++) curve.record(rows, rows);
+  expect(curve.points().length).toBeLessThan(400);
+  for (const rows of [1, 63, 64, 65, 1000, 19_999]) expect(curve.predict(rows)!.q50Ms / rows).toBeCloseTo(1, 1);
+});

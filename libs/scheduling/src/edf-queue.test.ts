@@ -1,0 +1,51 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { EdfQueue } from "./edf-queue.ts";
+
+type Entry = { deadlineMs: number; rows: number; queueIndex: number };
+const entry = (deadlineMs: number, rows = 1): Entry => ({ deadlineMs, rows, queueIndex: -1 });
+
+test("entries leave by deadline, whatever is pushed and removed in between", () => {
+  const step = fc.oneof(
+    fc.record({
+      op: fc.constant("push" as const),
+      deadlineMs: fc.integer({ min: 0, max: 50 }),
+      rows: fc.integer({ min: 1, max: 9 }),
+    }),
+    fc.record({ op: fc.constant("pop" as const) }),
+    fc.record({ op: fc.constant("remove" as const), which: fc.nat(20) }),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+      const queue = new EdfQueue<Entry>();
+      const inside: Entry[] = [];
+      for (const one of steps) {
+        if (one.op === "push") {
+          const added = entry(one.deadlineMs, one.rows);
+          queue.push(added);
+          inside.push(added);
+        } else if (one.op === "pop") {
+          const popped = queue.pop();
+          expect(popped?.deadlineMs).toBe(inside.length ? Math.min(...inside.map((e) => e.deadlineMs)) : undefined);
+          if (popped) inside.splice(inside.indexOf(popped), 1);
+        } else if (inside.length > 0) {
+          const [removed] = inside.splice(one.which % inside.length, 1);
+          expect(queue.remove(removed!)).toBe(true);
+          expect(queue.remove(removed!)).toBe(false);
+        }
+        expect(queue.length).toBe(inside.length);
+        expect(queue.rows).toBe(inside.reduce((sum, e) => sum + e.rows, 0));
+      }
+    }),
+  );
+});
+
+test("an entry of another queue is not removed", () => {
+  const a = new EdfQueue<Entry>();
+  const b = new EdfQueue<Entry>();
+  const one = entry(1);
+  a.push(one);
+  b.push(entry(2));
+  expect(b.remove(one)).toBe(false);
+  expect(a.remove(one)).toBe(true);
+});

@@ -1,0 +1,6 @@
+/** The pure scheduling policy: what waits, how long a batch takes, what leaves next, and when. No I/O, no clock. */
+export { Backlog, type Bucketed } from "./backlog.ts";
+export { type Batchable, type BatchLimits, takeBatch } from "./batch.ts";
+export { Curve, CURVE_SAMPLES, type CurvePoint, type Prediction } from "./curve.ts";
+export { EdfQueue, type Queued } from "./edf-queue.ts";
+export { isDue, type RunningBatch, sendAtMs, TIMER_GRAIN_MS } from "./late-binding.ts";

@@ -1,0 +1,57 @@
+import {
+  createLogger,
+  Lifecycle,
+  loadOptions,
+  parseTestDelay,
+  processName,
+  reportReady,
+  runMain,
+  runUntilSignal,
+  startAdminServer,
+} from "@millrace/runtime";
+import { OPTIONS } from "./config.ts";
+import { BrokerServer } from "./server.ts";
+
+/** Execution lanes that one worker may announce. */
+const SLOTS_MAX = 64;
+
+/** Runs a broker until a signal drains it. */
+export async function main(argv: string[]): Promise<void> {
+  const options = loadOptions(OPTIONS, { env: process.env, argv });
+  const name = processName("broker", options.name);
+  const logger = createLogger({ role: "broker", name, level: options.logLevel });
+  const lifecycle = new Lifecycle();
+
+  let server: BrokerServer | undefined;
+  const admin = await startAdminServer({
+    host: options.adminHost,
+    port: options.adminPort,
+    isReady: () => ({ ready: lifecycle.state === "ready", reason: lifecycle.state }),
+    routes: {
+      "/models": () => server?.core.models.describe(),
+      "/sessions": () => server?.core.describeSessions(),
+    },
+  });
+  lifecycle.onDrain(() => admin.close());
+  server = await BrokerServer.start({
+    instance: name,
+    queueRowsMax: options.queueRowsMax,
+    queueBytesMax: options.queueBytesMax,
+    slotsMax: SLOTS_MAX,
+    testHoldMs: parseTestDelay(options.testDelay).get("broker_queue") ?? 0,
+    gatewayAddress: `tcp://${options.host}:${options.gatewayPort}`,
+    workerAddress: `tcp://${options.host}:${options.workerPort}`,
+    logger,
+  });
+  const { core } = server;
+  lifecycle.onDrain((reason) => server?.drain(reason));
+
+  const addresses = { gateways: server.address("gateway"), workers: server.address("worker"), admin: admin.address };
+  lifecycle.becomeReady();
+  logger.info(addresses, "broker is ready");
+  reportReady({ addresses });
+  const { drainGraceMs } = options;
+  await runUntilSignal({ lifecycle, logger, drainGraceMs, left: () => `${core.openRequests} requests` });
+}
+
+if (import.meta.main) await runMain(main);

@@ -1,0 +1,52 @@
+import { expect, test } from "vitest";
+import { ModelVersion } from "./model-version.ts";
+import { helloMessage, modelOf, modelsMessage } from "./testing/message-builders.ts";
+import { WorkerSession } from "./worker-session.ts";
+
+const stamp = { epoch: "0".repeat(16), seq: 1 };
+
+function workerOf(instance: string, slots: number): WorkerSession {
+  return new WorkerSession(
+    { peer: instance, instance, stamp, content: helloMessage("worker", instance, { slots }) },
+    0,
+  );
+}
+
+test("clients that come up with ever new shapes do not drive out the curve that is in use", () => {
+  const model = new ModelVersion(0, modelOf("m"));
+  const used = model.curve("", "kind");
+  used.record(1, 10);
+  for (let i = 0; i < 10_000; i++) {
+    model.curve(`${i}`, "kind");
+    expect(model.curve("", "kind")).toBe(used);
+  }
+  expect(model.curves().length).toBeLessThanOrEqual(256);
+});
+
+test("kinds of workers have curves of their own; a worker's own measurement counts until there are samples", () => {
+  const model = new ModelVersion(0, modelOf("m"));
+  const [a, b] = [workerOf("a", 1), workerOf("b", 1)];
+  model.join(a, modelsMessage([model.description], { curveMs: [[1, 10]], fingerprint: "a" }).models[0]!);
+  model.join(b, modelsMessage([model.description], { curveMs: [[1, 20]], fingerprint: "b" }).models[0]!);
+  model.join(b, modelsMessage([model.description], { curveMs: [[1, 99]], fingerprint: "b" }).models[0]!);
+  expect(model.curve("", "a").predict(1)?.q50Ms).toBe(10);
+  expect(model.curve("", "b").predict(1)?.q50Ms).toBe(20);
+});
+
+test("Retry-After follows from what waits, the pace, and the slots that are there; it is bounded", () => {
+  const model = new ModelVersion(0, modelOf("m"));
+  const entry = modelsMessage([model.description]).models[0]!;
+  const [a, b] = [workerOf("a", 2), workerOf("b", 2)];
+  model.ran(10, 50);
+  expect(model.drainTimeMs()).toBe(1_000);
+  for (const worker of [a, b, b]) model.join(worker, entry);
+  expect(model.drainTimeMs()).toBe(1);
+  const waiting = { bucket: "", rows: 1_000, bytes: 0, deadlineMs: 1, queueIndex: -1 };
+  model.backlog.push(waiting as Parameters<typeof model.backlog.push>[0]);
+  expect(model.drainTimeMs()).toBe(1_250);
+  model.leave(a);
+  model.leave(a);
+  expect(model.drainTimeMs()).toBe(2_500);
+  for (let i = 0; i < 100; i++) model.ran(1, 1e9);
+  expect(model.drainTimeMs()).toBe(60_000);
+});

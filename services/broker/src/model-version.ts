@@ -1,0 +1,87 @@
+import type { ModelDescription, WorkerModel } from "@millrace/protocol";
+import { Backlog, Curve, type CurvePoint, EdfQueue } from "@millrace/scheduling";
+import type { Request } from "./request.ts";
+import type { WorkerSession } from "./worker-session.ts";
+
+/** Curves kept per model version. Buckets come from clients: the book of curves must not grow without bound. */
+const CURVES_MAX = 256;
+
+/** Weight of the newest batch in the moving average of the pace. */
+const PACE_WEIGHT = 0.1;
+
+/** Retry-After where nothing better is known, and the most that is asked for, in ms. */
+export const RETRY_AFTER_DEFAULT_MS = 1_000;
+const RETRY_AFTER_MAX_MS = 60_000;
+
+/** One version of a model: who serves it, what waits for it, how fast it is. It outlives its workers. */
+export class ModelVersion {
+  /** The number that ROUTES gave it; never given to another version. */
+  readonly route: number;
+  description: ModelDescription;
+  readonly backlog = new Backlog<Request>();
+  /** Requests that were on a worker that was lost: each waits for a worker of its own. */
+  readonly suspects = new EdfQueue<Request>();
+  /** Its requests that have not ended, queued or dispatched. */
+  open = 0;
+  /** Ready workers that serve it. */
+  readonly #workers = new Set<WorkerSession>();
+  #slots = 0;
+  /** The least recently used first. */
+  readonly #curves = new Map<string, Curve>();
+  #rowMs = 0;
+
+  constructor(route: number, description: ModelDescription) {
+    this.route = route;
+    this.description = description;
+  }
+
+  get workers(): ReadonlySet<WorkerSession> {
+    return this.#workers;
+  }
+
+  /** Rows that wait. */
+  get queuedRows(): number {
+    return this.backlog.rows + this.suspects.rows;
+  }
+
+  /** A worker serves it from now on. Its curve starts with what the worker measured at warm-up; samples that are there stay. */
+  join(worker: WorkerSession, entry: WorkerModel): void {
+    if (!this.#workers.has(worker)) this.#slots += worker.slots.length;
+    this.#workers.add(worker);
+    const curve = this.curve("", entry.fingerprint);
+    if (curve.points().length > 0) return;
+    for (const point of entry.curve) curve.record(point.rows, point.q50Us / 1000);
+  }
+
+  leave(worker: WorkerSession): void {
+    if (this.#workers.delete(worker)) this.#slots -= worker.slots.length;
+  }
+
+  /** The curve of a bucket on a kind of worker. */
+  curve(bucket: string, fingerprint: string): Curve {
+    const key = JSON.stringify([fingerprint, bucket]);
+    const curve = this.#curves.get(key) ?? new Curve();
+    this.#curves.delete(key);
+    this.#curves.set(key, curve);
+    if (this.#curves.size > CURVES_MAX) this.#curves.delete(this.#curves.keys().next().value ?? "");
+    return curve;
+  }
+
+  /** Every curve with its measured points, for people. */
+  curves(): readonly { readonly key: string; readonly points: readonly CurvePoint[] }[] {
+    return [...this.#curves].map(([key, curve]) => ({ key, points: curve.points() }));
+  }
+
+  /** Learns the pace from a batch that was answered. */
+  ran(rows: number, computeMs: number): void {
+    const rowMs = computeMs / rows;
+    this.#rowMs = this.#rowMs === 0 ? rowMs : this.#rowMs + PACE_WEIGHT * (rowMs - this.#rowMs);
+  }
+
+  /** How long what waits now will take at the measured pace, for Retry-After, in whole ms of 1 and up. */
+  drainTimeMs(): number {
+    if (this.#rowMs === 0 || this.#slots === 0) return RETRY_AFTER_DEFAULT_MS;
+    const timeMs = (this.queuedRows * this.#rowMs) / this.#slots;
+    return Math.min(RETRY_AFTER_MAX_MS, Math.max(1, Math.ceil(timeMs)));
+  }
+}

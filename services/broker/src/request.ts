@@ -1,0 +1,64 @@
+import type { SubmitItem } from "@millrace/protocol";
+import type { Bucketed } from "@millrace/scheduling";
+import type { GatewaySession } from "./gateway-session.ts";
+import type { ModelVersion } from "./model-version.ts";
+import type { Batch } from "./worker-session.ts";
+
+/**
+ * Where a request is in the broker.
+ *
+ * - `queued`: in the backlog of its model version.
+ * - `dispatched`: in a batch that a worker has. Back to `queued` when the worker hands it back or is lost.
+ * - `ended`: answered, refused or cancelled; final. What still arrives for it is dropped.
+ */
+export type RequestState = "queued" | "dispatched" | "ended";
+
+/** A request as the broker holds it, from SUBMIT to its one answer. Payloads are never decoded. */
+export type Request = Bucketed & {
+  readonly gateway: GatewaySession;
+  readonly model: ModelVersion;
+  readonly item: SubmitItem;
+  state: RequestState;
+  /** The batch that it is in while `dispatched`. */
+  batch: Batch | undefined;
+  /** Since when it is in the present state, on the broker's clock. */
+  sinceMs: number;
+  /** Time in the queue, over all attempts. */
+  queueMs: number;
+  /** Time in attempts that failed. */
+  retryMs: number;
+  /** How often it was sent to a worker, and how many of these attempts failed. */
+  attempts: number;
+  failures: number;
+  /** A suspect: it was on a worker that was lost, and runs alone from then on. */
+  alone: boolean;
+};
+
+/** What a request keeps in memory: its payload and the descriptors that are only passed on. */
+export function heldBytesOf({ payload, tensors, trace }: SubmitItem): number {
+  return payload.byteLength + tensors.byteLength + trace.byteLength;
+}
+
+export function createRequest(
+  { gateway, model, item }: Pick<Request, "gateway" | "model" | "item">,
+  nowMs: number,
+): Request {
+  return {
+    gateway,
+    model,
+    item,
+    bucket: item.bucket,
+    rows: item.rows,
+    bytes: item.payload.byteLength,
+    deadlineMs: nowMs + item.budgetUs / 1000,
+    queueIndex: -1,
+    state: "queued",
+    batch: undefined,
+    sinceMs: nowMs,
+    queueMs: 0,
+    retryMs: 0,
+    attempts: 0,
+    failures: 0,
+    alone: false,
+  };
+}

@@ -1,0 +1,64 @@
+import { sendAtMs } from "@millrace/scheduling";
+import type { ModelVersion } from "./model-version.ts";
+import type { Request } from "./request.ts";
+import type { Batch, Slot, WorkerSession } from "./worker-session.ts";
+
+/** Batches that a slot is sent at one time, whatever its worker grants: one runs, one is staged. */
+const BATCHES_PER_SLOT_MAX = 2;
+
+/** A running batch may have ended once half of its predicted time is over, less this for the way of messages, in ms. */
+const ENDED_SHARE = 0.5;
+const ENDED_MARGIN_MS = 1;
+
+export type SlotChoice = { readonly slot: Slot; readonly sendAtMs: number };
+
+/**
+ * Late binding: the slot that can start soonest and to which a batch that begins with `head` may be sent; among idle ones the
+ * one that has rested longest. Undefined where none can be told. Passes over workers that are reserved for suspects, or run
+ * one. O(slots of the model's workers).
+ */
+export function chooseSlot(head: Request, reserved: ReadonlySet<WorkerSession>, nowMs: number): SlotChoice | undefined {
+  let best: SlotChoice | undefined;
+  for (const worker of head.model.workers) {
+    if (worker.state !== "active" || worker.isolated !== undefined || reserved.has(worker)) continue;
+    if (!worker.hasRoom(head.bytes)) continue;
+    for (const slot of worker.slots) {
+      if (!hasPlace(slot)) continue;
+      const atMs = sendAtMs(slot.batches[0], worker.handOver.ms, nowMs);
+      if (atMs === Infinity) continue;
+      const isSooner = best === undefined || atMs < best.sendAtMs;
+      if (isSooner || (atMs === best!.sendAtMs && slot.lastDispatchMs < best!.slot.lastDispatchMs))
+        best = { slot, sendAtMs: atMs };
+    }
+  }
+  return best;
+}
+
+/**
+ * For a suspect: a slot of a worker that has nothing. Where there is none, workers that have little are reserved: nothing more
+ * is sent to them in this turn, so that one will have nothing soon, whatever the load. While other requests wait, suspects have
+ * half of the workers at most, so that the loss of one worker does not hold up the others. O(workers of the model).
+ */
+export function chooseLoneSlot(model: ModelVersion, reserved: Set<WorkerSession>): Slot | undefined {
+  const active = [...model.workers].filter((worker) => worker.state === "active");
+  const share = model.backlog.head === undefined ? active.length : Math.max(1, Math.floor(active.length / 2));
+  const open = active.filter((worker) => worker.isolated === undefined);
+  const left = Math.min(share - (active.length - open.length), model.suspects.length);
+  if (left <= 0) return undefined;
+  for (const worker of open) {
+    const slot = worker.batchesOut === 0 ? worker.slots.find(hasPlace) : undefined;
+    if (slot !== undefined) return slot;
+  }
+  for (const worker of open.toSorted((a, b) => a.batchesOut - b.batchesOut).slice(0, left)) reserved.add(worker);
+  return undefined;
+}
+
+function hasPlace(slot: Slot): boolean {
+  return slot.dispatched < slot.granted && slot.batches.length < BATCHES_PER_SLOT_MAX;
+}
+
+/** Whether a running batch may have ended, and its answer be lost on the way: then what was staged behind it may have started. */
+export function mayHaveEnded(running: Batch, nowMs: number): boolean {
+  if (running.predictedMs === Infinity) return true;
+  return nowMs + ENDED_MARGIN_MS >= running.predictedEndMs - (1 - ENDED_SHARE) * running.predictedMs;
+}

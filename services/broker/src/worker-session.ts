@@ -1,0 +1,113 @@
+import type { Content, Stamp, WorkerModel } from "@millrace/protocol";
+import type { Curve, RunningBatch } from "@millrace/scheduling";
+import { HandOver } from "./hand-over.ts";
+import type { ModelVersion } from "./model-version.ts";
+import { PeerSession } from "./peer-session.ts";
+import type { Request } from "./request.ts";
+
+/** A batch that a worker has and has not answered. */
+export type Batch = RunningBatch & {
+  readonly id: number;
+  readonly slot: Slot;
+  readonly model: ModelVersion;
+  readonly bucket: string;
+  /** What its compute time is learned by. */
+  readonly curve: Curve;
+  readonly requests: readonly Request[];
+  readonly bytes: number;
+  /** A suspect: it runs while its worker has nothing else, so that its guilt is certain. */
+  readonly isIsolated: boolean;
+  readonly dispatchedMs: number;
+  /** Corrected when the batch before it is answered. */
+  predictedEndMs: number;
+  /** Whether the slot was idle when it was sent: only such batches tell how long the hand-over takes. */
+  readonly toIdleSlot: boolean;
+};
+
+/** One execution lane. `batches[0]` runs, `batches[1]` is staged behind it. */
+export type Slot = {
+  readonly worker: WorkerSession;
+  readonly index: number;
+  readonly batches: Batch[];
+  /** Batches that the worker permits and that were sent, both since the session began. */
+  granted: number;
+  dispatched: number;
+  lastDispatchMs: number;
+};
+
+/** A worker's session: its slots with their credit, and the models that it serves. */
+export class WorkerSession extends PeerSession {
+  readonly slots: readonly Slot[];
+  /** Payload bytes that may be out at the worker at one time; a single request may exceed it alone. */
+  readonly bytesMax: number;
+  bytesOut = 0;
+  /** Batches that it has, over all slots. */
+  batchesOut = 0;
+  /** The request that runs alone at the worker: while it is out nothing else is sent. */
+  isolated: Batch | undefined;
+  /** Its ready models, by version; the entry holds the worker's own number, as JOB needs it. */
+  readonly models = new Map<ModelVersion, WorkerModel>();
+  readonly handOver = new HandOver();
+
+  constructor(
+    hello: {
+      readonly peer: string;
+      readonly instance: string;
+      readonly stamp: Stamp;
+      readonly content: Content<"HELLO">;
+    },
+    nowMs: number,
+  ) {
+    super(hello, nowMs);
+    this.bytesMax = hello.content.bytesMax;
+    this.slots = Array.from({ length: hello.content.slots }, (_, index) => ({
+      worker: this,
+      index,
+      batches: [],
+      granted: 0,
+      dispatched: 0,
+      lastDispatchMs: -Infinity,
+    }));
+  }
+
+  /** Takes a cumulative grant: repeated and reordered ones do no harm, and neither do slots that do not exist. */
+  grant(granted: readonly number[]): void {
+    for (const slot of this.slots) slot.granted = Math.max(slot.granted, granted[slot.index] ?? 0);
+  }
+
+  /** Whether a batch that begins with a request of this size may be sent. */
+  hasRoom(bytes: number): boolean {
+    return this.bytesOut === 0 || this.bytesOut + bytes <= this.bytesMax;
+  }
+
+  findBatch(id: number): Batch | undefined {
+    for (const slot of this.slots) {
+      for (const batch of slot.batches) if (batch.id === id) return batch;
+    }
+    return undefined;
+  }
+
+  /** Puts a batch on its slot: it is sent now. */
+  take(batch: Batch): void {
+    const { slot } = batch;
+    slot.batches.push(batch);
+    slot.dispatched++;
+    slot.lastDispatchMs = batch.dispatchedMs;
+    this.bytesOut += batch.bytes;
+    this.batchesOut++;
+    if (batch.isIsolated) this.isolated = batch;
+  }
+
+  /** Takes a batch off its slot: it has been answered, handed back or lost. What was staged behind it runs from now on. */
+  retire(batch: Batch, nowMs: number): void {
+    const { batches } = batch.slot;
+    const at = batches.indexOf(batch);
+    if (at < 0) return;
+    batches.splice(at, 1);
+    this.bytesOut -= batch.bytes;
+    this.batchesOut--;
+    if (this.isolated === batch) this.isolated = undefined;
+    const next = batches[0];
+    if (at === 0 && next !== undefined) next.predictedEndMs = nowMs + next.predictedMs;
+  }
+}

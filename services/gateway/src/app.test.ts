@@ -1,0 +1,372 @@
+import { expect, test } from "vitest";
+import { createApp, type GatewayApp } from "./app.ts";
+import type { GatewayOptions } from "./config.ts";
+import { echoOf, EchoInference, inferBody, TEST_STAGES, testModel, testOptions } from "./testing.ts";
+import { UNSUPPORTED_ROUTES } from "./unsupported-routes.ts";
+
+const defects: unknown[] = [];
+
+function appOf(inference = new EchoInference(), given: Partial<GatewayOptions> & { isDraining?: () => boolean } = {}) {
+  const isDraining = given.isDraining ?? (() => false);
+  const onDefect = (error: unknown): void => void defects.push(error);
+  return createApp({ inference, options: testOptions(given), version: "1.2.3", isDraining, onDefect });
+}
+
+type Answer = { status: number; headers: Headers; body: Record<string, unknown> & { error: string; code: string } };
+
+async function ask(app: GatewayApp, path: string, init?: RequestInit): Promise<Answer> {
+  const response = await app.request(path, init);
+  const text = await response.text();
+  expect(response.headers.get("x-request-id")).toMatch(/^[\w.:/+=@-]{1,128}$/);
+  if (text !== "") expect(response.headers.get("content-type")).toBe("application/json");
+  const body = (text === "" ? {} : JSON.parse(text)) as Answer["body"];
+  if (response.status >= 400 && body.ready === undefined) {
+    expect(Object.keys(body)).toEqual(text === "" ? [] : ["error", "code"]);
+  }
+  return { status: response.status, headers: response.headers, body };
+}
+
+const post = (app: GatewayApp, path: string, body: string): Promise<Answer> => ask(app, path, { method: "POST", body });
+
+const infer = (app: GatewayApp, body = inferBody(), headers: Record<string, string> = {}): Promise<Answer> =>
+  ask(app, "/v2/models/echo/infer", { method: "POST", body, headers });
+
+test("infer answers with the outputs, the request's ids and every stage's time", async () => {
+  const { status, headers, body } = await infer(appOf(), inferBody([1, 2, 3, 4, 5, 6, 7, 8], { id: "42" }), {
+    "x-request-id": "mine",
+  });
+  expect(status).toBe(200);
+  expect(body).toEqual({
+    id: "42",
+    model_name: "echo",
+    model_version: "1",
+    outputs: [{ name: "y", datatype: "FP32", shape: [2, 4], data: [1, 2, 3, 4, 5, 6, 7, 8] }],
+  });
+  expect(headers.get("x-request-id")).toBe("mine");
+  expect(headers.get("server-timing")).toMatch(
+    /^parse;dur=\d+(\.\d{1,3})?, preprocess;dur=0, gateway_queue;dur=0.011, .* encode;dur=[\d.]+, batch;desc="2", worker;desc="worker-1"$/,
+  );
+});
+
+test("an empty id is not echoed", async () => {
+  expect((await infer(appOf(), inferBody([1, 2, 3, 4], { id: "" }))).body).not.toHaveProperty("id");
+});
+
+test("versions: the path's, else the highest that is ready", async () => {
+  const app = appOf(new EchoInference(["2", "10", "9"].map((version) => testModel({ version }))));
+  expect((await infer(app)).body.model_version).toBe("10");
+  expect((await post(app, "/v2/models/echo/versions/9/infer", inferBody())).body.model_version).toBe("9");
+  const { status, body } = await post(app, "/v2/models/echo/versions/3/infer", inferBody());
+  expect([status, body]).toEqual([404, { error: 'model "echo" has no version "3"', code: "model_not_found" }]);
+});
+
+test("a model's name may hold any character", async () => {
+  const app = appOf(new EchoInference([testModel({ name: "a/b ä" })]));
+  expect((await post(app, "/v2/models/a%2Fb%20%C3%A4/infer", inferBody())).body.model_name).toBe("a/b ä");
+  for (const name of ["__proto__", "constructor", "%00", "%zz"]) {
+    expect((await post(app, `/v2/models/${name}/infer`, inferBody())).body.code).toBe("model_not_found");
+  }
+});
+
+test("models that cannot take requests are refused at once, with the reason", async () => {
+  const inference = new EchoInference([
+    testModel({ name: "broken", state: "failed", reason: "no such operator" }),
+    testModel({ name: "young", state: "loading" }),
+    { model: testModel({ name: "lonely" }), workers: 0, isDefault: true },
+  ]);
+  const app = appOf(inference);
+  const refusals = ["broken", "young", "lonely", "other"].map((name) => post(app, `/predict/${name}`, `{"data":1}`));
+  expect((await Promise.all(refusals)).map(({ status, body }) => [status, body.code, body.error])).toEqual([
+    [503, "model_not_ready", 'model "broken" version "1" cannot serve: no such operator'],
+    [503, "model_not_ready", 'model "young" version "1" is loading'],
+    [503, "unavailable", 'no worker serves model "lonely" version "1"'],
+    [404, "model_not_found", 'no model "other"'],
+  ]);
+  inference.reason = "no broker session";
+  const { body, headers } = await post(app, "/predict/other", `{"data":1}`);
+  expect([body.code, headers.get("retry-after")]).toEqual(["unavailable", "1"]);
+  expect(inference.submitted).toBe(0);
+});
+
+test("predict: the named model, the only one, the default, or a list of the choices", async () => {
+  const one = appOf();
+  const { body, headers } = await post(one, "/predict", `{"data":[1,2,3,4],"request_id":"r1"}`);
+  expect(body).toEqual({
+    request_id: "r1",
+    result: [1, 2, 3, 4],
+    latency_ms: expect.any(Number) as number,
+    batch_size: 1,
+  });
+  expect(headers.get("server-timing")).toContain('worker;desc="worker-1"');
+  const rows = await ask(one, "/predict/echo", {
+    method: "POST",
+    body: `{"data":[[1,2,3,4],[5,6,7,8]]}`,
+    headers: { "x-request-id": "mine" },
+  });
+  expect(rows.body).toMatchObject({
+    request_id: "mine",
+    result: [
+      [1, 2, 3, 4],
+      [5, 6, 7, 8],
+    ],
+    batch_size: 2,
+  });
+
+  const models = [testModel({ name: "b" }), testModel({ name: "a" })];
+  const refused = await post(appOf(new EchoInference(models)), "/predict", `{"data":[1,2,3,4]}`);
+  expect([refused.status, refused.body]).toEqual([
+    400,
+    { error: 'name a model, as in POST /predict/NAME: "a", "b"', code: "invalid_request" },
+  ]);
+  const chosen = await post(appOf(new EchoInference(models), { defaultModel: "a" }), "/predict", `{"data":[1,2,3,4]}`);
+  expect(chosen.status).toBe(200);
+  expect((await post(appOf(new EchoInference([])), "/predict", "{}")).body.code).toBe("unavailable");
+});
+
+test("the budget: from header, parameter, model or option, minus the time already used", async () => {
+  const inference = new EchoInference([testModel({ timeoutMs: 700 }), testModel({ name: "plain" })]);
+  const budgets: number[] = [];
+  inference.respond = (request) => {
+    budgets.push(request.budgetMs);
+    return echoOf(request);
+  };
+  const app = appOf(inference, { requestTimeoutMs: 900, requestTimeoutMsMax: 2000 });
+  await infer(app, inferBody(undefined, { parameters: { timeout: 600_000 } }), { "x-request-timeout-ms": "500" });
+  await infer(app, inferBody(undefined, { parameters: { timeout: 600_000 } }));
+  await infer(app);
+  await post(app, "/v2/models/plain/infer", inferBody());
+  await infer(app, inferBody(), { "x-request-timeout-ms": "999999" });
+  for (const [i, timeoutMs] of [500, 600, 700, 900, 2000].entries()) {
+    expect(budgets[i]).toBeLessThan(timeoutMs);
+    expect(budgets[i]).toBeGreaterThan(timeoutMs - 400);
+  }
+  const wrong = await infer(app, inferBody(), { "x-request-timeout-ms": "soon" });
+  expect([wrong.status, wrong.body.code]).toEqual([400, "invalid_request"]);
+});
+
+test("a budget that is used up before the hand-over is 504, and nothing is submitted", async () => {
+  const inference = new EchoInference();
+  const app = appOf(inference, { testDelay: "parse:30" });
+  const { status, body } = await infer(app, inferBody(), { "x-request-timeout-ms": "5" });
+  expect([status, body.code, inference.submitted]).toEqual([504, "deadline_exceeded", 0]);
+});
+
+test("test delays appear in their stages", async () => {
+  const app = appOf(undefined, { testDelay: "parse:21,preprocess:22,postprocess:23,encode:24" });
+  const timing = (await infer(app)).headers.get("server-timing") ?? "";
+  const ms = (stage: string): number => Number(new RegExp(`${stage};dur=([\\d.]+)`).exec(timing)?.[1]);
+  for (const [stage, delay] of [
+    ["parse", 21],
+    ["preprocess", 22],
+    ["postprocess", 23],
+    ["encode", 24],
+  ] as const) {
+    expect(ms(stage)).toBeGreaterThan(delay - 2);
+    expect(ms(stage)).toBeLessThan(delay + 15);
+  }
+});
+
+test("errors of the broker side keep their code, their wait and the stages' times", async () => {
+  const inference = new EchoInference();
+  inference.respond = () => ({ ok: false, code: "shed", message: "busy", retryAfterMs: 2100, stages: TEST_STAGES });
+  const { status, headers, body } = await infer(appOf(inference));
+  expect([status, body, headers.get("retry-after")]).toEqual([429, { error: "busy", code: "shed" }, "3"]);
+  expect(headers.get("server-timing")).toMatch(/^parse;.*, encode;dur=[\d.]+$/);
+});
+
+test("an answer that JSON cannot carry is an error of the model", async () => {
+  const inference = new EchoInference();
+  inference.respond = (request) => {
+    const answer = echoOf(request);
+    const data = new Uint8Array(Float32Array.of(Number.NaN, 0, 0, 0).buffer);
+    return answer.ok ? { ...answer, outputs: [{ ...answer.outputs[0]!, data }] } : answer;
+  };
+  const { status, body } = await infer(appOf(inference));
+  expect([status, body.code]).toEqual([500, "output_not_json"]);
+});
+
+test("a defect behind the seam is 500 without its details, and is reported", async () => {
+  const inference = new EchoInference();
+  inference.submit = () => {
+    throw new Error("secret");
+  };
+  const app = appOf(inference);
+  const { status, body } = await infer(app);
+  expect([status, body.code]).toEqual([500, "internal"]);
+  expect(body.error).not.toContain("secret");
+  expect(defects.pop()).toMatchObject({ message: "secret" });
+  inference.unreadyReason = () => {
+    throw new Error("secret too");
+  };
+  expect((await ask(app, "/readyz")).body.code).toBe("internal");
+  expect(defects.pop()).toMatchObject({ message: "secret too" });
+  expect(app.inFlight()).toBe(0);
+});
+
+test("features that are missing are refused by name", async () => {
+  const app = appOf();
+  const binary = await infer(app, inferBody(), { "inference-header-content-length": "10" });
+  expect([binary.status, binary.body.error]).toEqual([
+    501,
+    "binary tensor data (header Inference-Header-Content-Length) is not supported",
+  ]);
+  const compressed = await infer(app, inferBody(), { "content-encoding": "gzip" });
+  expect([compressed.status, compressed.body.code]).toEqual([501, "unsupported"]);
+  expect((await infer(app, inferBody(), { "content-encoding": "identity" })).status).toBe(200);
+  for (const { path, feature } of UNSUPPORTED_ROUTES) {
+    for (const method of ["GET", "POST"]) {
+      const { status, body } = await ask(app, path.replaceAll(/:\w+|\*/g, "z"), { method });
+      expect([status, body]).toEqual([501, { error: `${feature} is not supported`, code: "unsupported" }]);
+    }
+  }
+  expect((await post(app, "/v1/models/echo:predict", "{}")).status).toBe(501);
+  expect((await ask(app, "/v2/models/stats")).status).toBe(501);
+  expect((await ask(appOf(new EchoInference([testModel({ name: "stats" })])), "/v2/models/stats")).status).toBe(200);
+});
+
+test("health: live always, ready unless draining or cut off; a full gateway is healthy", async () => {
+  let draining = false;
+  const inference = new EchoInference();
+  const app = appOf(inference, { isDraining: () => draining });
+  for (const path of ["/livez", "/health", "/v2/health/live"]) {
+    expect(await ask(app, path)).toMatchObject({ status: 200, body: { live: true } });
+  }
+  const readies = ["/readyz", "/readiness", "/v2/health/ready"];
+  for (const path of readies) expect(await ask(app, path)).toMatchObject({ status: 200, body: { ready: true } });
+  inference.reason = "no broker session";
+  for (const path of readies) {
+    expect(await ask(app, path)).toMatchObject({ status: 503, body: { ready: false, reason: "no broker session" } });
+  }
+  inference.reason = "";
+  draining = true;
+  for (const path of readies) expect(await ask(app, path)).toMatchObject({ status: 503, body: { ready: false } });
+  expect((await ask(app, "/livez")).status).toBe(200);
+  for (const { status, headers, body } of [await infer(app), await post(app, "/predict", "{}")]) {
+    expect([status, body.code, headers.get("connection"), headers.get("retry-after")]).toEqual([
+      503,
+      "draining",
+      "close",
+      "1",
+    ]);
+  }
+});
+
+test("in flight is bounded, and health is not", async () => {
+  const inference = new EchoInference();
+  inference.isManual = true;
+  const app = appOf(inference, { inFlightMax: 1 });
+  const first = infer(app);
+  expect(app.inFlight()).toBe(1);
+  const { status, headers, body } = await infer(app);
+  expect([status, body.code, headers.get("retry-after")]).toEqual([429, "queue_full", "1"]);
+  expect((await ask(app, "/readyz")).status).toBe(200);
+  expect((await ask(app, "/v2/models/echo")).status).toBe(200);
+  for (const { request, answer } of inference.pending.values()) answer(echoOf(request));
+  expect((await first).status).toBe(200);
+  expect(app.inFlight()).toBe(0);
+});
+
+test("a client that goes away is cancelled, once, and frees its place", async () => {
+  const inference = new EchoInference();
+  inference.isManual = true;
+  const app = appOf(inference);
+  const gone = new AbortController();
+  void app.request("/v2/models/echo/infer", { method: "POST", body: inferBody(), signal: gone.signal });
+  await expect.poll(() => inference.pending.size).toBe(1);
+  gone.abort();
+  expect([inference.cancelled, app.inFlight()]).toEqual([[1], 0]);
+});
+
+test("metadata of the server and of models", async () => {
+  const models = ["1", "10", "9"].map((version) => testModel({ version }));
+  const app = appOf(new EchoInference([...models, testModel({ name: "broken", state: "failed", reason: "bad file" })]));
+  const server = { name: "millrace", version: "1.2.3", extensions: [] };
+  for (const path of ["/v2", "/v2/"]) expect(await ask(app, path)).toMatchObject({ status: 200, body: server });
+  const metadata = {
+    name: "echo",
+    versions: ["1", "9", "10"],
+    platform: "simulated",
+    inputs: [{ name: "x", datatype: "FP32", shape: [-1, 4] }],
+    outputs: [{ name: "y", datatype: "FP32", shape: [-1, 4] }],
+  };
+  expect((await ask(app, "/v2/models/echo")).body).toEqual(metadata);
+  expect((await ask(app, "/v2/models/echo/versions/9")).body).toEqual({ ...metadata, versions: ["9"] });
+  expect((await ask(app, "/v2/models/none")).body.code).toBe("model_not_found");
+  expect((await ask(app, "/v2/models/broken")).body).toEqual({
+    error: 'model "broken" version "1" cannot serve: bad file',
+    code: "model_not_ready",
+  });
+  expect(await ask(app, "/v2/models/echo/ready")).toMatchObject({ status: 200, body: { name: "echo", ready: true } });
+  expect(await ask(app, "/v2/models/broken/ready")).toMatchObject({
+    status: 503,
+    body: { name: "broken", ready: false },
+  });
+  expect((await ask(app, "/v2/models/echo/versions/10/ready")).status).toBe(200);
+  expect((await ask(app, "/v2/models/echo/versions/11/ready")).status).toBe(404);
+});
+
+test("the repository index tells every version's state", async () => {
+  const app = appOf(
+    new EchoInference([
+      testModel({ name: "b", state: "failed", reason: "bad file" }),
+      { model: testModel({ name: "c" }), workers: 0, isDefault: true },
+      testModel({ name: "a", version: "10" }),
+      testModel({ name: "a", version: "9" }),
+      testModel({ name: "d", state: "loading" }),
+    ]),
+  );
+  const index = async (body?: string): Promise<unknown> => {
+    const response = await app.request("/v2/repository/index", {
+      method: "POST",
+      ...(body === undefined ? {} : { body }),
+    });
+    return response.json();
+  };
+  const ready = [
+    { name: "a", version: "9", state: "READY", reason: "" },
+    { name: "a", version: "10", state: "READY", reason: "" },
+  ];
+  expect(await index()).toEqual([
+    ...ready,
+    { name: "b", version: "1", state: "UNAVAILABLE", reason: "bad file" },
+    { name: "c", version: "1", state: "UNAVAILABLE", reason: "no worker serves it" },
+    { name: "d", version: "1", state: "LOADING", reason: "" },
+  ]);
+  expect(await index('{"ready":true}')).toEqual(ready);
+  expect(await index("[]")).toMatchObject({ code: "invalid_request" });
+  expect(await index("{")).toMatchObject({ code: "invalid_json" });
+  expect(await index('{"ready":1}')).toMatchObject({ code: "invalid_request" });
+});
+
+test("unknown paths are 404, other methods 405 with Allow, HEAD follows GET", async () => {
+  const app = appOf();
+  for (const path of ["/", "/v3", "/v2/models", "/v2/models/a/b/c", "/predict/a/b", "/constructor", "/%00", "/%zz"]) {
+    expect(await ask(app, path)).toMatchObject({ status: 404, body: { code: "not_found" } });
+  }
+  const allow = async (method: string, path: string): Promise<unknown> => {
+    const { status, headers } = await ask(app, path, { method });
+    return [status, headers.get("allow")];
+  };
+  expect(await allow("POST", "/readyz")).toEqual([405, "GET, HEAD"]);
+  expect(await allow("DELETE", "/v2/models/echo")).toEqual([405, "GET, HEAD"]);
+  expect(await allow("GET", "/v2/models/echo/infer")).toEqual([405, "POST"]);
+  expect(await allow("GET", "/v2/repository/index")).toEqual([405, "POST"]);
+  expect(await allow("HEAD", "/predict")).toEqual([405, "POST"]);
+  expect(await allow("OPTIONS", "/predict/echo")).toEqual([405, "POST"]);
+  for (const path of ["/livez", "/readyz", "/v2", "/v2/models/echo", "/v2/models/echo/ready"]) {
+    const head = await app.request(path, { method: "HEAD" });
+    expect([head.status, await head.text()]).toEqual([200, ""]);
+  }
+});
+
+test("bodies that are not UTF-8, not JSON or too large", async () => {
+  const app = appOf(undefined, { jsonBytesMax: 1024 });
+  const bytes = async (body: Uint8Array<ArrayBuffer>): Promise<unknown> => {
+    const response = await app.request("/v2/models/echo/infer", { method: "POST", body });
+    return [response.status, ((await response.json()) as { code: string }).code];
+  };
+  expect(await bytes(Uint8Array.of(0x7b, 0xff, 0x7d))).toEqual([400, "invalid_json"]);
+  expect(await bytes(Uint8Array.of())).toEqual([400, "invalid_json"]);
+  expect(await bytes(new TextEncoder().encode("{"))).toEqual([400, "invalid_json"]);
+  expect(await bytes(new Uint8Array(1025))).toEqual([413, "body_too_large"]);
+});

@@ -1,0 +1,149 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
+import { ERROR_CODES } from "@millrace/protocol";
+import { parseTestDelay } from "@millrace/runtime";
+import { type Context, Hono } from "hono";
+import { RegExpRouter } from "hono/router/reg-exp-router";
+import type { GatewayOptions } from "./config.ts";
+import type { Exchange } from "./exchange.ts";
+import { errorResponse, sendRefusal } from "./error-response.ts";
+import { FetchExchange } from "./fetch-exchange.ts";
+import { oipForm, plainForm } from "./forms.ts";
+import { sendLive, sendModelReady, sendReady } from "./health-routes.ts";
+import { type Door, serveInference } from "./inference-call.ts";
+import type { Inference } from "./inference.ts";
+import { sendModelMetadata, sendRepositoryIndex, sendServerMetadata } from "./metadata-routes.ts";
+import { chooseModelName } from "./model-choice.ts";
+import { NodeExchange } from "./node-exchange.ts";
+import { quote, Refusal } from "./refusal.ts";
+import { UNSUPPORTED_ROUTES } from "./unsupported-routes.ts";
+
+/** What the HTTP side of a gateway is made of. */
+export type AppDeps = {
+  readonly inference: Inference;
+  readonly options: Pick<
+    GatewayOptions,
+    "requestTimeoutMs" | "requestTimeoutMsMax" | "jsonBytesMax" | "inFlightMax" | "defaultModel" | "testDelay"
+  >;
+  /** The version that the server's metadata tell. */
+  readonly version: string;
+  readonly isDraining: () => boolean;
+  /** Is told of every exception that ended a request: a defect of ours, to be logged. Never holds payloads. */
+  readonly onDefect: (error: unknown) => void;
+};
+
+/** What the node adapter passes beside a request; nothing in `app.request()`. */
+type NodeBindings = { readonly incoming?: IncomingMessage; readonly outgoing?: ServerResponse };
+
+type Env = { Bindings: NodeBindings };
+
+/** The gateway's HTTP side: `fetch` serves the node adapter, `inFlight` counts the inference calls that are not answered yet. */
+export type GatewayApp = Pick<Hono<Env>, "fetch" | "request"> & { readonly inFlight: () => number };
+
+/** Serves one request; `c` is for path parameters only. */
+type Serve = (exchange: Exchange, c: Context<Env>) => void;
+
+/**
+ * Makes the routes of a gateway. Opens nothing. One handler a route and no middleware: Hono then calls it without a promise,
+ * and answers over a socket are written on the node objects (see NodeExchange).
+ */
+export function createApp(deps: AppDeps): GatewayApp {
+  const delays = parseTestDelay(deps.options.testDelay);
+  const door: Door = {
+    inference: deps.inference,
+    limits: deps.options,
+    delays: delays.size === 0 ? undefined : delays,
+    isDraining: deps.isDraining,
+    onDefect: deps.onDefect,
+    inFlight: 0,
+  };
+  // This router refuses at start a set of routes that it cannot match with one regular expression.
+  const app = new Hono<Env>({ router: new RegExpRouter() });
+  const handler = (serve: Serve) => {
+    return (c: Context<Env>): Response | Promise<Response> => {
+      // Hono passes on what it is given: nothing, where app.request() is given no bindings.
+      const { incoming, outgoing } = (c.env as NodeBindings | undefined) ?? {};
+      if (incoming !== undefined && outgoing !== undefined) {
+        serve(new NodeExchange(incoming, outgoing, deps.isDraining), c);
+        return RESPONSE_ALREADY_SENT;
+      }
+      const exchange = new FetchExchange(c.req.raw);
+      serve(exchange, c);
+      return exchange.response;
+    };
+  };
+  for (const [path, serve] of getRoutes(deps)) app.get(path, handler(serve));
+  for (const [path, serve] of postRoutes(deps, door)) app.post(path, handler(serve));
+  for (const { path, feature } of UNSUPPORTED_ROUTES) {
+    const refusal = new Refusal("unsupported", `${feature} is not supported`);
+    app.all(
+      path,
+      handler((exchange) => sendRefusal(exchange, refusal)),
+    );
+  }
+  app.notFound(handler((exchange, c) => sendNoRoute(exchange, c, app)));
+  const sendDefect = handler((exchange) =>
+    sendRefusal(exchange, new Refusal("internal", ERROR_CODES.internal.meaning)),
+  );
+  app.onError((error, c) => {
+    deps.onDefect(error);
+    return sendDefect(c);
+  });
+  return { fetch: app.fetch, request: app.request, inFlight: () => door.inFlight };
+}
+
+/** The routes of GET, which HEAD follows. */
+function getRoutes(deps: AppDeps): readonly (readonly [string, Serve])[] {
+  const { inference } = deps;
+  const ready: Serve = (exchange) => sendReady(exchange, deps);
+  const server: Serve = (exchange) => sendServerMetadata(exchange, deps.version);
+  const model: Serve = (exchange, c) => sendModelMetadata(exchange, inference, modelIn(c));
+  const modelReady: Serve = (exchange, c) => sendModelReady(exchange, deps, modelIn(c));
+  return [
+    ["/livez", sendLive],
+    ["/health", sendLive],
+    ["/readyz", ready],
+    ["/readiness", ready],
+    ["/v2", server],
+    ["/v2/", server],
+    ["/v2/health/live", sendLive],
+    ["/v2/health/ready", ready],
+    ["/v2/models/:model", model],
+    ["/v2/models/:model/versions/:version", model],
+    ["/v2/models/:model/ready", modelReady],
+    ["/v2/models/:model/versions/:version/ready", modelReady],
+  ];
+}
+
+function postRoutes({ inference, options }: AppDeps, door: Door): readonly (readonly [string, Serve])[] {
+  const infer: Serve = (exchange, c) => serveInference(door, exchange, { form: oipForm, ...modelIn(c) });
+  const predict: Serve = (exchange, c) => serveInference(door, exchange, { form: plainForm, ...modelIn(c) });
+  const predictUnnamed: Serve = (exchange) => {
+    const name = chooseModelName(inference, options.defaultModel);
+    serveInference(door, exchange, { form: plainForm, name, version: "" });
+  };
+  return [
+    ["/v2/models/:model/infer", infer],
+    ["/v2/models/:model/versions/:version/infer", infer],
+    ["/predict", predictUnnamed],
+    ["/predict/:model", predict],
+    ["/v2/repository/index", (exchange) => sendRepositoryIndex(exchange, inference)],
+  ];
+}
+
+function modelIn(c: Context<Env>): { name: string; version: string } {
+  return { name: c.req.param("model") ?? "", version: c.req.param("version") ?? "" };
+}
+
+/** 405 where the path has routes of other methods, which the header `Allow` then names; else 404. */
+function sendNoRoute(exchange: Exchange, c: Context<Env>, app: Hono<Env>): void {
+  const { method, path } = c.req;
+  const allowed = ["GET", "POST"].filter((other) => app.router.match(other, path)[0].length > 0);
+  if (allowed.length === 0) {
+    sendRefusal(exchange, new Refusal("not_found", `no route ${quote(path)}`));
+    return;
+  }
+  if (allowed.includes("GET")) allowed.push("HEAD");
+  const { status, body } = errorResponse(new Refusal("method_not_allowed", `${quote(method)} is not allowed here`));
+  exchange.send(status, ["allow", allowed.join(", ")], body);
+}

@@ -1,0 +1,73 @@
+import { isIP } from "node:net";
+import { brokerAddressSchema, COMMON_OPTIONS, defineOptions, type OptionsOf } from "@millrace/runtime";
+import { z } from "zod";
+
+const port = z.number().int().min(0).max(65_535);
+
+/** Every option of a gateway: one row each. */
+export const OPTIONS = defineOptions({
+  ...COMMON_OPTIONS,
+  host: {
+    schema: z.string().refine((text) => isIP(text) !== 0 || text === "localhost", "an IP address or localhost"),
+    default: "127.0.0.1",
+    doc: "Address that HTTP listens on; containers set 0.0.0.0.",
+  },
+  port: { schema: port, default: 8000, doc: "Port of HTTP; 0 picks a free one." },
+  adminPort: { schema: port, default: 9100, doc: "Port of the admin server; 0 picks a free one." },
+  brokers: {
+    schema: brokerAddressSchema,
+    default: "tcp://127.0.0.1:5550",
+    doc: "Address of the broker's side for gateways, tcp://IP:PORT; an IP address, and one broker, in this version.",
+  },
+  requestTimeoutMs: {
+    schema: z.number().int().min(1).max(3_600_000),
+    default: 5000,
+    doc: "Time budget of a request that brings none and whose model sets none, in milliseconds.",
+  },
+  requestTimeoutMsMax: {
+    schema: z.number().int().min(1).max(3_600_000),
+    default: 300_000,
+    doc: "The largest time budget that a request can ask for, and the time that one may take to arrive, in milliseconds.",
+  },
+  jsonBytesMax: {
+    schema: z
+      .number()
+      .int()
+      .min(1024)
+      .max(64 * 1024 * 1024),
+    default: 16 * 1024 * 1024,
+    doc: "The largest JSON body that is accepted, in bytes.",
+  },
+  inFlightMax: {
+    schema: z.number().int().min(1).max(1_000_000),
+    default: 10_000,
+    doc: "The most inference requests that are held at once; more are refused with 429.",
+  },
+  defaultModel: {
+    schema: z.string().max(256),
+    default: "",
+    doc: "The model that POST /predict without a name goes to; empty means the only one that is served.",
+  },
+  keepAliveTimeoutMs: {
+    schema: z.number().int().min(1000).max(3_600_000),
+    default: 75_000,
+    doc: "How long an idle connection is kept, in milliseconds; must be longer than the load balancer keeps it.",
+  },
+  headersTimeoutMs: {
+    schema: z.number().int().min(1000).max(3_600_000),
+    default: 30_000,
+    doc: "How long the head of a request may take to arrive, in milliseconds.",
+  },
+  headerBytesMax: {
+    schema: z
+      .number()
+      .int()
+      .min(4096)
+      .max(1024 * 1024),
+    default: 16 * 1024,
+    doc: "The largest head of a request that is accepted, in bytes; more is refused with 431.",
+  },
+});
+
+/** The values of `OPTIONS`. */
+export type GatewayOptions = OptionsOf<typeof OPTIONS>;

@@ -1,0 +1,28 @@
+import type { Refusal } from "./refusal.ts";
+
+/**
+ * One HTTP request and its answer, however it came: over a socket (NodeExchange) or by a test's `app.request()`
+ * (FetchExchange). The routes see nothing else of HTTP.
+ */
+export interface Exchange {
+  /** When the request's head was there, on the clock of `performance.now()`. */
+  readonly receivedMs: number;
+  /** When the first byte of the body was there; `receivedMs` where there is no body. */
+  readonly firstByteMs: number;
+  /** The client's `x-request-id`, or a new one; `send` returns it to the client. */
+  readonly requestId: string;
+  /** A header's value; `name` in lower case. Several lines of one name come joined by ", ". */
+  header(name: string): string | undefined;
+  /**
+   * Reads the whole body and calls back once with it, or with `body_too_large` beyond `bytesMax` (at once where
+   * Content-Length says so). Never calls back if the client goes away first. Call it at most once.
+   */
+  readBody(bytesMax: number, onBody: (body: Buffer | Refusal) => void): void;
+  /** Calls back once if the client goes away before the answer has been written to it. Call it at most once. */
+  onGone(callback: () => void): void;
+  /**
+   * Answers with JSON; the second call and later ones do nothing. `headers` is flat: name, value, name, value; type, length
+   * and request id are added. What of the body has not been read is thrown away.
+   */
+  send(status: number, headers: readonly string[], body: string): void;
+}

@@ -1,0 +1,167 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
+import { getRequestListener } from "@hono/node-server";
+import { OptionError } from "@millrace/runtime";
+import type { GatewayApp } from "./app.ts";
+import type { GatewayOptions } from "./config.ts";
+import { errorResponse, errorText, sendRefusal } from "./error-response.ts";
+import { NodeExchange } from "./node-exchange.ts";
+import { Refusal } from "./refusal.ts";
+import { requestIdOf } from "./request-id.ts";
+
+export type HttpServerOptions = Pick<
+  GatewayOptions,
+  "host" | "port" | "keepAliveTimeoutMs" | "headersTimeoutMs" | "headerBytesMax" | "requestTimeoutMsMax"
+>;
+
+export type HttpServer = {
+  /** `http://IP:PORT` with the port that was bound. */
+  readonly address: string;
+  /**
+   * Stops accepting, ends idle connections, and resolves when the last connection has ended. Connections that are in use end
+   * after their answer. Call it when answers already say `Connection: close` (isDraining), so that clients are not surprised.
+   */
+  drain(): Promise<void>;
+  /** Ends everything at once, answered or not; idempotent. */
+  close(): Promise<void>;
+};
+
+/** How often a drain looks for connections that have become idle, in milliseconds. */
+const DRAIN_SWEEP_MS = 50;
+
+/** Connections that may wait to be accepted: a burst of clients (the kernel's own limit holds as well). */
+const LISTEN_BACKLOG = 4096;
+
+/** How often node looks for requests that take too long to arrive, in milliseconds; its default of 30 s would be too coarse. */
+const TIMEOUT_CHECK_MS = 1000;
+
+/**
+ * Serves an app over HTTP/1.1 and resolves when it listens.
+ *
+ * @throws {OptionError} that names host and port when they cannot be bound.
+ */
+export async function startHttpServer(app: GatewayApp, options: HttpServerOptions): Promise<HttpServer> {
+  const listener = requestListener(app);
+  const server = createServer(
+    {
+      keepAliveTimeout: options.keepAliveTimeoutMs,
+      // Node starts this clock at the first byte of a head, not while a connection idles, so it may be shorter than keep-alive.
+      headersTimeout: Math.min(options.headersTimeoutMs, options.requestTimeoutMsMax),
+      requestTimeout: options.requestTimeoutMsMax,
+      connectionsCheckingInterval: TIMEOUT_CHECK_MS,
+      maxHeaderSize: options.headerBytesMax,
+      noDelay: true,
+      // The listener refuses a request without Host itself, since node's refusal is not JSON.
+      requireHostHeader: false,
+    },
+    listener,
+  );
+  // "100 Continue" is sent when a body is first read, so that a refused upload never starts.
+  server.on("checkContinue", listener);
+  server.on("checkExpectation", (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    refuse(incoming, outgoing, `expectation ${JSON.stringify(incoming.headers.expect)} is not known`);
+  });
+  server.on("clientError", onClientError);
+  await listen(server, options);
+  const { address, family, port } = server.address() as AddressInfo;
+  return {
+    address: `http://${family === "IPv6" ? `[${address}]` : address}:${port}`,
+    drain: () => drain(server),
+    close: () => {
+      const closed = drain(server);
+      server.closeAllConnections();
+      return closed;
+    },
+  };
+}
+
+type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
+
+function requestListener(app: GatewayApp): Listener {
+  const serve = getRequestListener(app.fetch, {
+    // HTTP/1.0 clients, among them old health checkers, send no Host.
+    hostname: "localhost",
+    // Global Request and Response stay as they are for everyone else in the process: our answers never pass through them.
+    overrideGlobalObjects: false,
+    // NodeExchange sees to bodies that nobody reads.
+    autoCleanupIncoming: false,
+    errorHandler: answerUnroutable,
+  });
+  return (incoming, outgoing) => {
+    if (incoming.headers.host === undefined && incoming.httpVersionMinor > 0) {
+      refuse(incoming, outgoing, "the header Host is missing");
+    } else void serve(incoming, outgoing);
+  };
+}
+
+/** Answers what never reaches a route, and ends the connection. */
+function refuse(incoming: IncomingMessage, outgoing: ServerResponse, message: string): void {
+  sendRefusal(new NodeExchange(incoming, outgoing, () => true), new Refusal("invalid_request", message));
+}
+
+/** The adapter could not make a URL of the request's target and Host, before any route. */
+function answerUnroutable(error: unknown): Response {
+  const message = error instanceof Error ? error.message : String(error);
+  const { status, body } = errorResponse(new Refusal("invalid_request", `the request's target or Host: ${message}`));
+  return new Response(body, {
+    status,
+    headers: { "content-type": "application/json", "x-request-id": requestIdOf(undefined), connection: "close" },
+  });
+}
+
+/** What node's parser gives up on, by its error codes; everything else is 400. The error table has no codes of their own for them. */
+const CLIENT_ERRORS: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: "431 Request Header Fields Too Large",
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: "413 Payload Too Large",
+  ERR_HTTP_REQUEST_TIMEOUT: "408 Request Timeout",
+};
+
+/** Connections that have had their error: what still comes of them is parsed, and fails, again. */
+const failed = new WeakSet<Duplex>();
+
+/** Bytes that are no HTTP request, or one that came too slowly: answered in JSON too, if the connection still can, and ended. */
+function onClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  if (failed.has(socket)) return;
+  failed.add(socket);
+  answerClientError(error, socket);
+}
+
+function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  // The answer that the connection waits for; node keeps it on the socket.
+  const current = (socket as { _httpMessage?: ServerResponse | null })._httpMessage;
+  if (current?.req.complete === true && socket.writable) {
+    // The requests before the bad bytes were accepted, and are answered first.
+    current.once("close", () => answerClientError(error, socket));
+    return;
+  }
+  if (error.code === "ECONNRESET" || !socket.writable || current?.headersSent === true) {
+    socket.destroy();
+    return;
+  }
+  const status = CLIENT_ERRORS[error.code ?? ""] ?? "400 Bad Request";
+  const body = errorText("invalid_request", `not a request that can be read: ${error.message}`);
+  const head =
+    `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\n` +
+    `content-length: ${Buffer.byteLength(body)}\r\nx-request-id: ${requestIdOf(undefined)}\r\n\r\n`;
+  socket.end(head + body, () => socket.destroy());
+}
+
+function listen(server: Server, { host, port }: HttpServerOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error) => {
+      reject(new OptionError(`HTTP cannot listen on ${host}:${port}: ${error.message}`));
+    });
+    server.listen({ host, port, backlog: LISTEN_BACKLOG }, resolve);
+  });
+}
+
+function drain(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    const sweep = setInterval(() => server.closeIdleConnections(), DRAIN_SWEEP_MS);
+    server.close(() => {
+      clearInterval(sweep);
+      resolve();
+    });
+  });
+}

@@ -1,0 +1,252 @@
+import { ERROR_CODES, type ModelDescription } from "@millrace/protocol";
+import type { Stage } from "@millrace/runtime";
+import { readTimeoutHeader, timeoutOf, type TimeoutBounds } from "./budget.ts";
+import { errorResponse, sendRefusal } from "./error-response.ts";
+import type { Exchange } from "./exchange.ts";
+import type { Inference, InferenceAnswer } from "./inference.ts";
+import type { InputSet } from "./input-set.ts";
+import { textOf } from "./json-body.ts";
+import { findServing } from "./model-choice.ts";
+import { Refusal } from "./refusal.ts";
+import { serverTiming } from "./server-timing.ts";
+
+/** What all inference calls of a gateway share. */
+export type Door = {
+  readonly inference: Inference;
+  readonly limits: TimeoutBounds & {
+    /** Calls between their head and their answer; one more is refused. */
+    readonly inFlightMax: number;
+    /** Bytes of a JSON body. */
+    readonly jsonBytesMax: number;
+  };
+  /** For tests: how long to sleep inside a stage, in milliseconds; undefined = nowhere, at no cost. */
+  readonly delays: ReadonlyMap<Stage, number> | undefined;
+  readonly isDraining: () => boolean;
+  /** Is told of every exception that a call ended with: a defect of ours. */
+  readonly onDefect: (error: unknown) => void;
+  /** Calls in flight now; counted by the calls themselves. */
+  inFlight: number;
+};
+
+/** What every form of request is read to. */
+export type FormRequest = InputSet & {
+  readonly outputs: readonly string[];
+  /** 0 = not given. */
+  readonly timeoutMs: number;
+  readonly priority: number;
+};
+
+/** What an answer is written from. */
+export type FormAnswer<Request> = {
+  readonly model: ModelDescription;
+  readonly request: Request;
+  readonly answer: InferenceAnswer & { readonly ok: true };
+  /** Since the request's head was there. */
+  readonly latencyMs: number;
+  readonly httpRequestId: string;
+};
+
+/** A form that requests and answers take in JSON; pure. */
+export type Form<Request extends FormRequest> = {
+  read(text: string, model: ModelDescription): Request | Refusal;
+  write(answer: FormAnswer<Request>): string | Refusal;
+};
+
+/**
+ * - `reading`: admitted; the body arrives.
+ * - `preparing`: the body is here; it is parsed and checked.
+ * - `waiting`: handed over to the broker side.
+ * - `finishing`: the answer is here; it is written.
+ * - `done`: answered, or the client went away.
+ */
+type CallState = "reading" | "preparing" | "waiting" | "finishing" | "done";
+
+/**
+ * One inference call from its head to its answer, the same for every form. Driven by callbacks, which no promise delays; each
+ * step takes the call to the next state, and once `done` nothing of it happens any more.
+ */
+class InferenceCall<Request extends FormRequest> {
+  readonly #door: Door;
+  readonly #exchange: Exchange;
+  readonly #form: Form<Request>;
+  readonly #model: ModelDescription;
+  readonly #headerTimeoutMs: number;
+  #state: CallState = "reading";
+  #handle = 0;
+  #parseMs = 0;
+  #preprocessMs = 0;
+  #postprocessMs = 0;
+
+  constructor(
+    door: Door,
+    exchange: Exchange,
+    to: { form: Form<Request>; model: ModelDescription; headerTimeoutMs: number },
+  ) {
+    this.#door = door;
+    this.#exchange = exchange;
+    this.#form = to.form;
+    this.#model = to.model;
+    this.#headerTimeoutMs = to.headerTimeoutMs;
+  }
+
+  start(): void {
+    this.#door.inFlight++;
+    this.#exchange.onGone(() => this.#onGone());
+    this.#exchange.readBody(this.#door.limits.jsonBytesMax, (body) => this.#onBody(body));
+  }
+
+  #onGone(): void {
+    if (this.#state === "done") return;
+    const wasWaiting = this.#state === "waiting";
+    this.#end();
+    if (wasWaiting) this.#door.inference.cancel(this.#handle);
+  }
+
+  #onBody(body: Buffer | Refusal): void {
+    if (this.#state !== "reading") return;
+    this.#state = "preparing";
+    if (body instanceof Refusal) return this.#refuse(body);
+    if (this.#door.delays === undefined) this.#parse(body);
+    else this.#pause("parse", () => this.#parse(body));
+  }
+
+  #parse(body: Buffer): void {
+    try {
+      const text = textOf(body);
+      const request = text instanceof Refusal ? text : this.#form.read(text, this.#model);
+      if (request instanceof Refusal) return this.#refuse(request);
+      const now = performance.now();
+      this.#parseMs = now - this.#exchange.firstByteMs;
+      if (this.#door.delays === undefined) this.#submit(request, now);
+      else this.#pause("preprocess", (ms) => this.#submit(request, now + (this.#preprocessMs = ms)));
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #submit(request: Request, now: number): void {
+    const { limits, inference } = this.#door;
+    const sources = { headerMs: this.#headerTimeoutMs, parameterMs: request.timeoutMs, modelMs: this.#model.timeoutMs };
+    const timeoutMs = timeoutOf(sources, limits);
+    const budgetMs = timeoutMs - (now - this.#exchange.receivedMs);
+    if (budgetMs <= 0) {
+      return this.#refuse(new Refusal("deadline_exceeded", `the request took its ${timeoutMs} ms to arrive`));
+    }
+    this.#state = "waiting";
+    this.#handle = inference.submit(
+      {
+        model: this.#model,
+        rows: request.rows,
+        bucket: request.bucket,
+        inputs: request.inputs,
+        payload: request.payload,
+        outputs: request.outputs,
+        budgetMs,
+        priority: request.priority,
+        tenant: "",
+      },
+      (answer) => this.#onAnswer(request, answer),
+    );
+  }
+
+  #onAnswer(request: Request, answer: InferenceAnswer): void {
+    if (this.#state !== "waiting") return;
+    this.#state = "finishing";
+    const now = performance.now();
+    if (this.#door.delays === undefined || !answer.ok) return this.#write(request, answer, now);
+    this.#pause("postprocess", (ms) => {
+      this.#postprocessMs = ms;
+      this.#pause("encode", () => this.#write(request, answer, now + ms));
+    });
+  }
+
+  #write(request: Request, answer: InferenceAnswer, answeredMs: number): void {
+    try {
+      if (!answer.ok) {
+        const refusal = new Refusal(answer.code, answer.message, answer.retryAfterMs);
+        return this.#refuse(refusal, this.#timing(answer, answeredMs));
+      }
+      const latencyMs = performance.now() - this.#exchange.receivedMs;
+      const httpRequestId = this.#exchange.requestId;
+      const body = this.#form.write({ model: this.#model, request, answer, latencyMs, httpRequestId });
+      if (body instanceof Refusal) return this.#refuse(body, this.#timing(answer, answeredMs));
+      this.#end();
+      this.#exchange.send(200, ["server-timing", this.#timing(answer, answeredMs)], body);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** The `Server-Timing` of an answer that is about to be sent. */
+  #timing(answer: InferenceAnswer, answeredMs: number): string {
+    const own = {
+      parseMs: this.#parseMs,
+      preprocessMs: this.#preprocessMs,
+      postprocessMs: this.#postprocessMs,
+      encodeMs: performance.now() - answeredMs,
+    };
+    return serverTiming(own, answer.stages, answer.ok ? answer : undefined);
+  }
+
+  #refuse(refusal: Refusal, timing?: string): void {
+    this.#end();
+    const { status, headers, body } = errorResponse(refusal);
+    this.#exchange.send(status, timing === undefined ? headers : [...headers, "server-timing", timing], body);
+  }
+
+  #fail(error: unknown): void {
+    this.#door.onDefect(error);
+    if (this.#state !== "done") this.#refuse(new Refusal("internal", ERROR_CODES.internal.meaning));
+  }
+
+  #end(): void {
+    this.#state = "done";
+    this.#door.inFlight--;
+  }
+
+  /** For tests: sleeps inside a stage if it is to be slow, then goes on with the time that took, unless the client has gone. */
+  #pause(stage: Stage, next: (ms: number) => void): void {
+    const delayMs = this.#door.delays?.get(stage);
+    if (delayMs === undefined) return next(0);
+    const from = performance.now();
+    setTimeout(() => {
+      if (this.#state !== "done") next(performance.now() - from);
+    }, delayMs);
+  }
+}
+
+/** When a full gateway may be tried again, in milliseconds: it cannot tell, so as soon as the header can say. */
+const FULL_RETRY_AFTER_MS = 1000;
+
+/** Whether a call may come in at all, whatever it asks for; checked before its body is read. */
+function refusalAtDoor(door: Door, exchange: Exchange): Refusal | undefined {
+  if (door.isDraining()) return new Refusal("draining", "this gateway is shutting down");
+  if (door.inFlight >= door.limits.inFlightMax) {
+    const text = `${door.limits.inFlightMax} requests are in flight, no more are accepted`;
+    return new Refusal("queue_full", text, FULL_RETRY_AFTER_MS);
+  }
+  const encoding = exchange.header("content-encoding");
+  if (encoding !== undefined && encoding !== "identity") {
+    return new Refusal("unsupported", "compressed bodies (header Content-Encoding) are not supported");
+  }
+  if (exchange.header("inference-header-content-length") !== undefined) {
+    return new Refusal("unsupported", "binary tensor data (header Inference-Header-Content-Length) is not supported");
+  }
+  return undefined;
+}
+
+/** Serves one inference call in the given form: admits or refuses it, and sees to its one answer. version "" = the default. */
+export function serveInference<Request extends FormRequest>(
+  door: Door,
+  exchange: Exchange,
+  ask: { readonly form: Form<Request>; readonly name: string | Refusal; readonly version: string },
+): void {
+  const { form, name, version } = ask;
+  const refusal = refusalAtDoor(door, exchange);
+  if (refusal !== undefined) return sendRefusal(exchange, refusal);
+  const headerTimeoutMs = readTimeoutHeader(exchange.header("x-request-timeout-ms"));
+  if (headerTimeoutMs instanceof Refusal) return sendRefusal(exchange, headerTimeoutMs);
+  const model = name instanceof Refusal ? name : findServing(door.inference, name, version);
+  if (model instanceof Refusal) return sendRefusal(exchange, model);
+  new InferenceCall(door, exchange, { form, model, headerTimeoutMs }).start();
+}

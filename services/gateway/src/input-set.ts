@@ -1,0 +1,80 @@
+import { hash } from "node:crypto";
+import { FREE, LIMITS, type ModelDescription, type Tensor, type TensorSpec } from "@millrace/protocol";
+import { quote, Refusal, shapeText } from "./refusal.ts";
+
+/** The inputs of one request, checked against the model: see InferenceRequest, which these fields become part of. */
+export type InputSet = {
+  readonly rows: number;
+  readonly bucket: string;
+  readonly inputs: readonly Tensor[];
+  readonly payload: Uint8Array;
+};
+
+/** The largest dimension: what 32-bit tensor libraries can index. */
+const DIMENSION_MAX = 2 ** 31 - 1;
+
+/** Whether a client's shape fits the model's input: `invalid_shape`, or `too_many_rows` beyond the model's largest batch. */
+export function checkShape(model: ModelDescription, spec: TensorSpec, shape: readonly number[]): Refusal | undefined {
+  if (shape.length !== spec.shape.length) return shapeFault(spec, shape);
+  for (let i = 0; i < shape.length; i++) {
+    const size = shape[i]!;
+    const expected = spec.shape[i];
+    if (expected === FREE ? size > DIMENSION_MAX : size !== expected) return shapeFault(spec, shape);
+  }
+  if (!model.batching) return undefined;
+  const rows = shape[0]!;
+  if (rows < 1) return new Refusal("invalid_shape", `input ${quote(spec.name)}: a request needs at least one row`);
+  if (rows <= model.maxBatchSize) return undefined;
+  return new Refusal(
+    "too_many_rows",
+    `input ${quote(spec.name)} has ${rows} rows, model ${quote(model.name)} takes at most ${model.maxBatchSize} a request`,
+  );
+}
+
+function shapeFault(spec: TensorSpec, shape: readonly number[]): Refusal {
+  return new Refusal(
+    "invalid_shape",
+    `input ${quote(spec.name)}: expected shape ${shapeText(spec.shape)}, given ${shapeText(shape)}`,
+  );
+}
+
+/**
+ * Puts the tensors of a request together, given in the model's order with shapes that `checkShape` has passed. Copies the
+ * data only where there are several inputs.
+ */
+export function assembleInputs(model: ModelDescription, tensors: readonly Tensor[]): InputSet | Refusal {
+  const first = tensors[0];
+  if (first === undefined) return { rows: 1, bucket: "", inputs: [], payload: Buffer.alloc(0) };
+  const rows = model.batching ? first.shape[0]! : 1;
+  let bytes = 0;
+  for (const tensor of tensors) {
+    bytes += tensor.data.byteLength;
+    if (model.batching && tensor.shape[0] !== rows) {
+      return new Refusal(
+        "invalid_shape",
+        `input ${quote(tensor.name)} has ${tensor.shape[0]} rows, input ${quote(first.name)} has ${rows}`,
+      );
+    }
+  }
+  if (bytes > LIMITS.payloadBytes) {
+    return new Refusal("body_too_large", `the inputs have ${bytes} bytes, at most ${LIMITS.payloadBytes} are accepted`);
+  }
+  const bucket = bucketOf(model, tensors);
+  if (tensors.length === 1) return { rows, bucket, inputs: tensors, payload: first.data };
+  const payload = Buffer.concat(tensors.map((tensor) => tensor.data));
+  let at = 0;
+  const inputs = tensors.map(({ name, datatype, shape, data }) => {
+    const from = at;
+    at += data.byteLength;
+    return { name, datatype, shape, data: payload.subarray(from, at) };
+  });
+  return { rows, bucket, inputs, payload };
+}
+
+/** Requests share a run only where their inner dimensions agree; a text too long for the wire is replaced by its digest. */
+function bucketOf(model: ModelDescription, tensors: readonly Tensor[]): string {
+  const from = model.batching ? 1 : 0;
+  if (!model.inputs.some((spec) => spec.shape.indexOf(FREE, from) >= 0)) return "";
+  const text = tensors.map((tensor) => tensor.shape.slice(from).join(",")).join("|");
+  return text.length <= LIMITS.nameBytes ? text : `sha256:${hash("sha256", text)}`;
+}

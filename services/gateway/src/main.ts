@@ -1,0 +1,64 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import {
+  createLogger,
+  Lifecycle,
+  loadOptions,
+  parseTestDelay,
+  processName,
+  reportReady,
+  runMain,
+  runUntilSignal,
+  startAdminServer,
+} from "@millrace/runtime";
+import packageJson from "../package.json" with { type: "json" };
+import { createApp } from "./app.ts";
+import { BrokerInference } from "./broker-inference.ts";
+import { OPTIONS } from "./config.ts";
+import { startHttpServer } from "./http-server.ts";
+
+/** How often a drain looks whether every request has been answered, in ms. */
+const DRAIN_POLL_MS = 10;
+
+/** Runs a gateway until a signal drains it. */
+export async function main(argv: string[]): Promise<void> {
+  const options = loadOptions(OPTIONS, { env: process.env, argv });
+  const name = processName("gateway", options.name);
+  const logger = createLogger({ role: "gateway", name, level: options.logLevel });
+  const lifecycle = new Lifecycle();
+  const isDraining = (): boolean => lifecycle.state === "draining";
+
+  const inference = new BrokerInference({
+    address: options.brokers,
+    instance: name,
+    logger,
+    onReady: () => logger.info("gateway is ready"),
+    testGatewayQueueMs: parseTestDelay(options.testDelay).get("gateway_queue") ?? 0,
+  });
+  lifecycle.onDrain(() => inference.close());
+  const admin = await startAdminServer({
+    host: options.adminHost,
+    port: options.adminPort,
+    isReady: () => {
+      const reason = isDraining() ? "draining" : inference.unreadyReason();
+      return { ready: reason === "", reason };
+    },
+  });
+  lifecycle.onDrain(() => admin.close());
+  const onDefect = (error: unknown): void => logger.error({ error }, "a request met a defect");
+  const app = createApp({ inference, options, version: packageJson.version, isDraining, onDefect });
+  const http = await startHttpServer(app, options);
+  lifecycle.onDrain(async () => {
+    // Until the last accepted request is answered, new ones are still told 503 instead of finding a closed port.
+    while (app.inFlight() > 0) await sleep(DRAIN_POLL_MS);
+    await http.drain();
+  });
+
+  const addresses = { http: http.address, admin: admin.address };
+  lifecycle.becomeReady();
+  logger.info(addresses, "gateway is listening");
+  reportReady({ addresses });
+  const { drainGraceMs } = options;
+  await runUntilSignal({ lifecycle, logger, drainGraceMs, left: () => `${app.inFlight()} requests` });
+}
+
+if (import.meta.main) await runMain(main);

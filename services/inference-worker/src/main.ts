@@ -1,0 +1,74 @@
+import { availableParallelism } from "node:os";
+import {
+  createLogger,
+  Lifecycle,
+  loadOptions,
+  parseTestDelay,
+  processName,
+  reportReady,
+  runMain,
+  runUntilSignal,
+  startAdminServer,
+} from "@millrace/runtime";
+import { OPTIONS } from "./config.ts";
+import { loadModels } from "./model-loader.ts";
+import { startRunnerThread } from "./runner-host.ts";
+import { Worker } from "./worker.ts";
+
+/** Runs a worker until a signal drains it: loads and warms up its models, and only then tells a broker that it is there. */
+export async function main(argv: string[]): Promise<void> {
+  const options = loadOptions(OPTIONS, { env: process.env, argv });
+  const name = processName("worker", options.name);
+  const logger = createLogger({ role: "worker", name, level: options.logLevel });
+  const lifecycle = new Lifecycle();
+  const { drainGraceMs } = options;
+  let worker: Worker | undefined;
+  void runUntilSignal({ lifecycle, logger, drainGraceMs, left: () => `${worker?.outstanding ?? 0} batches` });
+
+  const admin = await startAdminServer({
+    host: options.adminHost,
+    port: options.adminPort,
+    isReady: () => {
+      if (lifecycle.state !== "ready") return { ready: false, reason: lifecycle.state };
+      return worker?.isConnected === true ? { ready: true } : { ready: false, reason: "no broker can be reached" };
+    },
+  });
+  lifecycle.onDrain(() => admin.close());
+
+  const threadsPerSlot = options.threads || Math.max(1, Math.floor(availableParallelism() / options.slots));
+  const testDelays = parseTestDelay(options.testDelay);
+  const computeDelayMs = testDelays.get("compute") ?? 0;
+  const threads = Array.from({ length: options.slots }, () =>
+    startRunnerThread({ threads: threadsPerSlot, computeDelayMs }),
+  );
+  for (const thread of threads) {
+    thread.onExit(({ error }) => {
+      if (lifecycle.state === "draining" || lifecycle.state === "stopped") return;
+      // The broker runs its batches elsewhere, and whoever started this process starts it anew.
+      logger.fatal({ error }, "a runner thread has ended; exiting");
+      process.exit(1);
+    });
+  }
+  lifecycle.onDrain(async () => void (await Promise.all(threads.map((thread) => thread.close()))));
+
+  const models = await loadModels({ dir: options.models, threads, threadsPerSlot, logger });
+  if (lifecycle.state !== "starting") return;
+  worker = new Worker({
+    address: options.brokers,
+    instance: name,
+    bytesMax: options.bytesMax,
+    models,
+    threads,
+    logger,
+    testDelays,
+    onWelcome: () => {
+      if (lifecycle.state !== "starting") return;
+      lifecycle.becomeReady();
+      logger.info({ models: models.length, slots: options.slots, threadsPerSlot }, "worker is ready");
+      reportReady({ addresses: { admin: admin.address } });
+    },
+  });
+  lifecycle.onDrain((reason) => worker?.drain(reason));
+}
+
+if (import.meta.main) await runMain(main);

@@ -1,0 +1,93 @@
+import { encodeTensorList, LIMITS, type TensorSpec, type WorkerModel } from "@millrace/protocol";
+import type { Logger } from "@millrace/runtime";
+import { describeModel, type LoadOutcome } from "./model-description.ts";
+import { type RepositoryModel, scanRepository } from "./repository.ts";
+import type { LoadedModel } from "./runner.ts";
+import type { RunnerThread } from "./runner-host.ts";
+
+export type LoaderOptions = {
+  /** The models folder. */
+  readonly dir: string;
+  /** One a slot: each loads every model. */
+  readonly threads: readonly RunnerThread[];
+  /** onnxruntime threads of a slot; part of what a curve is good for. */
+  readonly threadsPerSlot: number;
+  readonly logger: Logger;
+};
+
+/**
+ * Loads and warms up every model of the folder in every slot, one after the other, and says in the log how each went. What
+ * cannot serve is in the list with its reason, and the others serve. A model's place in the list is its number.
+ * @throws Error when the folder cannot be read.
+ */
+export async function loadModels(options: LoaderOptions): Promise<WorkerModel[]> {
+  const { logger } = options;
+  const found = await scanRepository(options.dir);
+  if (found.length > LIMITS.list)
+    logger.error({ models: found.length, max: LIMITS.list }, "too many models; the rest is left out");
+  const models: WorkerModel[] = [];
+  for (const [index, model] of found.slice(0, LIMITS.list).entries())
+    models.push(await loadModel(options, model, index));
+  return models;
+}
+
+async function loadModel(options: LoaderOptions, found: RepositoryModel, index: number): Promise<WorkerModel> {
+  const { logger, threads, threadsPerSlot } = options;
+  const outcome = await load(threads, found, index);
+  const model = describeModel(found, outcome);
+  const { name, version, state } = model;
+  const loaded = outcome.state === "ready" ? outcome.loaded : undefined;
+  if (loaded === undefined) logger.error({ model: name, version, reason: model.reason }, "model cannot serve");
+  else {
+    const { batching, maxBatchSize, memoryBytes } = loaded;
+    logger.info({ model: name, version, state, batching, maxBatchSize, memoryBytes }, "model is warm");
+    if (loaded.batchingReason !== "")
+      logger.warn({ model: name, version, reason: loaded.batchingReason }, "model is not batched");
+  }
+  return {
+    index,
+    memoryBytes: loaded?.memoryBytes ?? 0,
+    fingerprint: `${model.digest.slice(0, 16)}/cpu/${threadsPerSlot}`,
+    buckets: [],
+    curve: (loaded?.warmUpRuns ?? []).map(({ rows, computeMs }) => {
+      const us = Math.round(computeMs * 1000);
+      return { rows, q50Us: us, q95Us: us };
+    }),
+    model,
+  };
+}
+
+async function load(threads: readonly RunnerThread[], found: RepositoryModel, index: number): Promise<LoadOutcome> {
+  if (found.state === "failed") return { state: "failed", reason: found.reason };
+  const { maxBatchSize, batching } = found.manifest;
+  let result: LoadedModel | undefined;
+  for (const thread of threads) {
+    try {
+      const loaded = await thread.load({ model: index, source: found.source, limits: { maxBatchSize, batching } });
+      // A slot that found rows to influence each other decides for all: batches may go to any slot.
+      if (result === undefined || !loaded.batching) result = loaded;
+    } catch (error) {
+      return { state: "failed", reason: error instanceof Error ? error.message : String(error) };
+    }
+  }
+  if (result !== undefined && tensorListBytes(result) > LIMITS.tensorsBytes) {
+    return { state: "failed", reason: "it has more inputs or outputs, or longer names, than one request can carry" };
+  }
+  return result === undefined
+    ? { state: "failed", reason: "there is no slot to load it into" }
+    : { state: "ready", loaded: result };
+}
+
+/** The largest tensor list that a request or an answer of the model can need. */
+function tensorListBytes({ inputs, outputs }: LoadedModel): number {
+  const bytesOf = (specs: readonly TensorSpec[]): number => {
+    const tensors = specs.map(({ name, datatype, shape }) => ({
+      name,
+      datatype,
+      shape: shape.map(() => Number.MAX_SAFE_INTEGER),
+      bytes: Number.MAX_SAFE_INTEGER,
+    }));
+    return encodeTensorList({ tensors, outputs: outputs.map(({ name }) => name) }).byteLength;
+  };
+  return Math.max(bytesOf(inputs), bytesOf(outputs));
+}

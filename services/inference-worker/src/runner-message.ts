@@ -1,0 +1,38 @@
+import type { ErrorCode } from "@millrace/protocol";
+import type { BatchTensor, LoadedModel, ModelLimits, ModelSource, Ran } from "./runner.ts";
+
+/** A model for a runner thread. `model` is its number, chosen by the caller, by which runs name it. */
+export type LoadRequest = {
+  readonly model: number;
+  readonly source: ModelSource;
+  readonly limits: ModelLimits;
+};
+
+/** One run. The buffers of the inputs are transferred to the thread: the caller no longer has them. */
+export type RunJob = { readonly model: number; readonly inputs: readonly BatchTensor[] };
+
+/** How a runner thread is set up (its `workerData`). */
+export type RunnerThreadSetup = {
+  /** Threads inside one run, at least 1. */
+  readonly threads: number;
+  /** For tests: every run takes this much longer, in its compute time. */
+  readonly computeDelayMs: number;
+};
+
+/** Main thread to runner thread. Each is done before the next, in order, and answered with its `id`. */
+export type RunnerRequest = { readonly id: number } & (
+  | ({ readonly type: "load" } & LoadRequest)
+  | ({ readonly type: "run" } & RunJob)
+  | { readonly type: "unload"; readonly model: number }
+  /** Unloads everything and ends the thread. */
+  | { readonly type: "close" }
+);
+
+/** Runner thread to main thread. */
+export type RunnerReply = { readonly id: number } & (
+  | { readonly type: "loaded"; readonly loaded: LoadedModel }
+  /** The buffers of the outputs are transferred. */
+  | { readonly type: "ran"; readonly ran: Ran }
+  | { readonly type: "done" }
+  | { readonly type: "failed"; readonly code: ErrorCode; readonly message: string }
+);

@@ -1,0 +1,98 @@
+import {
+  decodeMessage,
+  encodeMessage,
+  encodeTensorList,
+  ERROR_CODES,
+  type JobItem,
+  type Message,
+} from "@millrace/protocol";
+import { createLogger } from "@millrace/runtime";
+import { openRouter } from "@millrace/transport";
+import { expect, onTestFinished, test } from "vitest";
+import { Worker } from "./worker.ts";
+
+/** What a worker says but for HELLO and PING, and a way to answer it; every HELLO is answered with WELCOME. */
+async function startBroker() {
+  const said: Message[] = [];
+  let wake = (): void => {};
+  let peer = "";
+  let seq = 0;
+  const send = (message: Message): void =>
+    router.send(peer, encodeMessage(message, { epoch: "b".repeat(16), seq: ++seq }));
+  const router = await openRouter("tcp://127.0.0.1:0", {
+    onMessage: (from, frames) => {
+      const decoded = decodeMessage(frames);
+      if (!decoded.ok) throw new Error(decoded.fault);
+      const { message } = decoded;
+      if (message.command === "HELLO") {
+        if (from !== peer) seq = 0;
+        peer = from;
+        const windows = { pingIntervalMs: 0, lostAfterMs: 0, windowItems: 0, windowBytes: 0, features: [] };
+        return send({ command: "WELCOME", instance: "b", ...windows });
+      }
+      if (message.command !== "PING") said.push(message);
+      wake();
+    },
+    onGone: () => {},
+    onTurnEnd: () => {},
+  });
+  onTestFinished(() => router.close());
+  /** The commands that were said, once the last of them is this one. */
+  const until = async (command: Message["command"]): Promise<string[]> => {
+    while (said.at(-1)?.command !== command) await new Promise<void>((resolve) => (wake = resolve));
+    return said.splice(0).map((message) => message.command);
+  };
+  return { address: router.address, send, until };
+}
+
+const NO_LOAD = { queuedRows: 0, runningBatches: 0, oldestMs: 0, progressAgeMs: 0, granted: [], dispatched: [] };
+
+function oneRow(): JobItem {
+  const tensors = encodeTensorList({
+    tensors: [{ name: "x", datatype: "FP32", shape: [1, 1], bytes: 4 }],
+    outputs: [],
+  });
+  const about = { origin: Buffer.alloc(8), request: 0, attempt: 0, budgetUs: 60_000_000, trace: Buffer.alloc(0) };
+  return { ...about, rows: 1, payload: Buffer.alloc(4), tensors };
+}
+
+test("a worker that connects anew while it drains announces nothing, and asks for nothing but its leave", async () => {
+  const broker = await startBroker();
+  let finish = (): void => {};
+  const runs = new Promise<never>((_, reject) => (finish = () => reject(new Error("enough"))));
+  const input = { name: "x", datatype: "FP32", shape: [-1, 1] } as const;
+  const about = { reason: "", platform: "simulated", digest: "", timeoutMs: 0, sloMs: 0 };
+  const model = { name: "m", version: "1", state: "ready", batching: true, maxBatchSize: 1, ...about } as const;
+  const worker = new Worker({
+    address: broker.address,
+    instance: "w",
+    bytesMax: 1e6,
+    models: [
+      {
+        index: 0,
+        memoryBytes: 0,
+        fingerprint: "",
+        buckets: [],
+        curve: [],
+        model: { ...model, inputs: [input], outputs: [input] },
+      },
+    ],
+    threads: [{ run: () => runs }],
+    logger: createLogger({ role: "worker", name: "w", level: "silent" }),
+    onWelcome: () => {},
+    testDelays: new Map(),
+  });
+  expect(await broker.until("CREDIT")).toEqual(["MODELS", "CREDIT"]);
+  broker.send({ command: "JOB", batch: 1, slot: 0, model: 0, bucket: "", flags: 0, items: [oneRow()] });
+  broker.send({ command: "PING", ping: 1, ...NO_LOAD });
+  expect(await broker.until("PONG")).toEqual(["PONG"]);
+  const drained = worker.drain("planned");
+  expect(await broker.until("DRAIN")).toEqual(["DRAIN"]);
+  broker.send({ command: "ERROR", code: ERROR_CODES.not_registered.number, seq: 0, retryAfterMs: 0, text: "not now" });
+  expect(await broker.until("DRAIN")).toEqual(["DRAIN"]);
+  broker.send({ command: "PING", ping: 2, ...NO_LOAD });
+  expect(await broker.until("PONG")).toEqual(["PONG"]);
+  finish();
+  await drained;
+  expect(await broker.until("GOODBYE")).toEqual(["GOODBYE"]);
+});

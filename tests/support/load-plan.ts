@@ -1,0 +1,48 @@
+import type { LoadResult } from "./load-generator.ts";
+import type { IdentityReport } from "./row-identity.ts";
+import type { RowPoolOptions } from "./row-pool.ts";
+
+/** A checked load, as the load process gets it. Plain data. */
+export type LoadPlan = {
+  /** The gateways; connections are spread over them. */
+  readonly urls: readonly string[];
+  readonly connections: number;
+  /** Requests in all, unless `durationMs` or a stop ends it sooner. */
+  readonly requests: number;
+  readonly durationMs?: number;
+  readonly answerTimeoutMs?: number;
+  readonly pools: readonly RowPoolOptions[];
+  readonly seed: number;
+  /** Rows of a request are 1 to this; default 8. */
+  readonly rowsMax?: number;
+  /** For benchmarks: send this many requests, made beforehand, over and over. Default: every request is new. */
+  readonly prebuilt?: number;
+  /** For benchmarks: check one answer in this many (of those with status 200). Default 1. */
+  readonly checkEvery?: number;
+  /** Whether answers must carry Millrace's `Server-Timing`; default true. Peers of benchmarks do not. */
+  readonly isTimed?: boolean;
+};
+
+/** How far it is. `notOk`: answers that were not 200. */
+export type LoadProgress = {
+  readonly answers: number;
+  readonly notOk: number;
+  readonly mismatches: number;
+};
+
+export type LoadReport = LoadResult & {
+  /** Of the answers that were checked. */
+  readonly identity: IdentityReport;
+  /** Processor time of the load process while it ran, in milliseconds. */
+  readonly cpuMs: number;
+};
+
+/** What the load process is told. */
+export type LoadCommand = { readonly type: "start"; readonly plan: LoadPlan } | { readonly type: "stop" };
+
+/** What the load process tells. `started`: the rows are made, and the first requests go out. */
+export type LoadEvent =
+  | { readonly type: "started" }
+  | ({ readonly type: "progress" } & LoadProgress)
+  | { readonly type: "done"; readonly report: LoadReport }
+  | { readonly type: "failed"; readonly error: string };

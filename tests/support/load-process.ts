@@ -1,0 +1,82 @@
+/**
+ * The program of the load process: a checked closed loop in a process of its own, so that neither what it measures nor the
+ * test shares its thread. It is started by `startLoad` and speaks with it over IPC.
+ */
+import { runLoad, toPostBytes } from "./load-generator.ts";
+import type { LoadCommand, LoadEvent, LoadPlan, LoadReport } from "./load-plan.ts";
+import { type CheckedRequest, RowIdentityChecker } from "./row-identity.ts";
+import { buildRowPool } from "./row-pool.ts";
+
+type Request = { readonly bytes: Uint8Array; readonly context: CheckedRequest };
+
+const PROGRESS_EVERY_MS = 100;
+
+const abort = new AbortController();
+
+function tell(event: LoadEvent): void {
+  process.send?.(event);
+}
+
+async function run(plan: LoadPlan): Promise<LoadReport> {
+  const pools = [];
+  for (const pool of plan.pools) pools.push(await buildRowPool(pool));
+  const checker = new RowIdentityChecker({
+    pools,
+    seed: plan.seed,
+    ...pick(plan, "rowsMax"),
+    ...pick(plan, "isTimed"),
+  });
+  const make = (): Request => {
+    const context = checker.next();
+    return { bytes: toPostBytes(context.path, context.body), context };
+  };
+  const prebuilt = Array.from({ length: plan.prebuilt ?? 0 }, make);
+  const checkEvery = plan.checkEvery ?? 1;
+  let left = plan.requests;
+  let answers = 0;
+  let notOk = 0;
+  tell({ type: "started" });
+  const progress = (): void => tell({ type: "progress", answers, notOk, mismatches: checker.mismatches });
+  const timer = setInterval(progress, PROGRESS_EVERY_MS);
+  const cpuBefore = process.cpuUsage();
+  const result = await runLoad<CheckedRequest>({
+    urls: plan.urls,
+    connections: plan.connections,
+    ...pick(plan, "durationMs"),
+    ...pick(plan, "answerTimeoutMs"),
+    signal: abort.signal,
+    source: {
+      next: () => {
+        if (left === 0) return undefined;
+        left -= 1;
+        return prebuilt[left % prebuilt.length] ?? make();
+      },
+      onAnswer: (request, answer) => {
+        answers += 1;
+        if (answer.status !== 200) notOk += 1;
+        if (answer.status !== 200 || answers % checkEvery === 0) checker.check(request, answer);
+      },
+    },
+  });
+  clearInterval(timer);
+  progress();
+  const cpu = process.cpuUsage(cpuBefore);
+  return { ...result, identity: checker.report(), cpuMs: (cpu.user + cpu.system) / 1000 };
+}
+
+/** An optional property, only where it is there. */
+function pick<Key extends keyof LoadPlan>(
+  plan: LoadPlan,
+  key: Key,
+): { readonly [K in Key]?: NonNullable<LoadPlan[K]> } {
+  return (plan[key] === undefined ? {} : { [key]: plan[key] }) as { readonly [K in Key]?: NonNullable<LoadPlan[K]> };
+}
+
+process.on("disconnect", () => process.exit(1));
+process.on("message", (command: LoadCommand) => {
+  if (command.type === "stop") return abort.abort();
+  run(command.plan).then(
+    (report) => tell({ type: "done", report }),
+    (error: unknown) => tell({ type: "failed", error: error instanceof Error ? (error.stack ?? "") : String(error) }),
+  );
+});

@@ -1,0 +1,30 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          name: "unit",
+          include: [
+            "libs/**/*.test.ts",
+            "services/**/*.test.ts",
+            "cli/**/*.test.ts",
+            "docs/**/*.test.ts",
+            "bench/**/*.test.ts",
+          ],
+        },
+      },
+      {
+        test: {
+          name: "system",
+          include: ["tests/**/*.test.ts"],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          // Real processes share two cores: run the files one after another so that none starves another.
+          fileParallelism: false,
+        },
+      },
+    ],
+  },
+});
