@@ -13,6 +13,8 @@ export default defineConfig({
             "docs/**/*.test.ts",
             "bench/**/*.test.ts",
           ],
+          // Property tests take a second or two; on a machine that is busy with other things many times that.
+          testTimeout: 60_000,
         },
       },
       {

@@ -123,6 +123,7 @@ export const MESSAGES = {
         tensors: bin(LIMITS.tensorsBytes),
       }),
     ),
+    granted: uint,
   }),
   PARTIAL: struct({
     batch: uint,

@@ -106,6 +106,7 @@ export class Dispatcher {
     const batch = worker.findBatch(message.batch);
     if (batch === undefined) return;
     worker.retire(batch, nowMs);
+    worker.grantSlot(batch.slot, message.granted);
     learn(batch, message, nowMs);
     const answers = new Map<GatewaySession, ResultItem[]>();
     for (const item of message.items) {
@@ -121,7 +122,7 @@ export class Dispatcher {
     const { batchRows, batchWaitUs, computeUs } = message;
     for (const [gateway, items] of answers) {
       const run = { batch: batch.id, worker: worker.instance, batchRows, batchWaitUs, computeUs };
-      this.#outbox.send(gateway, { command: "RESULT", ...run, items });
+      this.#outbox.send(gateway, { command: "RESULT", ...run, items, granted: 0 });
     }
     for (const request of batch.requests) {
       if (request.state === "dispatched")

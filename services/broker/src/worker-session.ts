@@ -72,7 +72,12 @@ export class WorkerSession extends PeerSession {
 
   /** Takes a cumulative grant: repeated and reordered ones do no harm, and neither do slots that do not exist. */
   grant(granted: readonly number[]): void {
-    for (const slot of this.slots) slot.granted = Math.max(slot.granted, granted[slot.index] ?? 0);
+    for (const slot of this.slots) this.grantSlot(slot, granted[slot.index] ?? 0);
+  }
+
+  /** Takes the grant that comes with the answer to a batch, for its slot. */
+  grantSlot(slot: Slot, granted: number): void {
+    slot.granted = Math.max(slot.granted, granted);
   }
 
   /** Whether a batch that begins with a request of this size may be sent. */

@@ -114,7 +114,7 @@ class World {
       tensors: TENSORS,
     };
     const answer = { request, attempt, ...content };
-    const run = { batch: 1, worker: "w", batchRows: 1, batchWaitUs: 5, computeUs: 5 };
+    const run = { batch: 1, worker: "w", batchRows: 1, batchWaitUs: 5, computeUs: 5, granted: 0 };
     const endings = this.table.result({ command: "RESULT", ...run, items: [answer, answer] }, this.nowMs);
     expect(endings.length).toBe(isAwaited ? 1 : 0);
     this.#withBroker = this.#withBroker.filter((one) => one !== item);

@@ -149,9 +149,12 @@ export class Worker {
     // The next batch starts before this one's answers are cut and encoded.
     this.#startNext(slot);
     await sleepIf(this.#options.testDelays.get("network"));
-    if (job.session === this.#session) this.#link.send(resultOf(job, execution, this.#options.instance));
-    // Also after a lost session: the new one was not granted the place of a batch that still ran.
-    if (this.#state.name === "serving") this.#sendCredit();
+    const isServing = this.#state.name === "serving";
+    // The answer grants the place of its batch anew. A lost session's batch has no answer: the new session was not granted its place.
+    if (job.session === this.#session) {
+      const granted = isServing ? slot.granted : 0;
+      this.#link.send(resultOf(job, execution, { worker: this.#options.instance, granted }));
+    } else if (isServing) this.#sendCredit();
     this.#checkDrained();
   }
 
@@ -274,7 +277,11 @@ const CLOCK_ORIGIN_NS = process.hrtime.bigint() - BigInt(Math.round(performance.
  * The answers of a batch. `batchRows` is 0 where the requests ran one by one, or none ran: no number fits all of them, and the
  * curve must learn nothing from it. The run that failed before is their retry, not their wait.
  */
-function resultOf(job: Job, { pieces, failedMs }: Execution, worker: string): MessageOf<"RESULT"> {
+function resultOf(
+  job: Job,
+  { pieces, failedMs }: Execution,
+  given: { readonly worker: string; readonly granted: number },
+): MessageOf<"RESULT"> {
   const [first] = pieces;
   const startedMs = first === undefined ? job.receivedMs : Number(first.ran.startedNs - CLOCK_ORIGIN_NS) / 1e6;
   const computeMs = pieces.reduce((sum, { ran }) => sum + ran.computeMs, 0);
@@ -283,11 +290,12 @@ function resultOf(job: Job, { pieces, failedMs }: Execution, worker: string): Me
   return {
     command: "RESULT",
     batch: job.batch,
-    worker,
+    worker: given.worker,
     batchRows: failedMs === 0 && first !== undefined ? first.prepared.assembled.rows : 0,
     batchWaitUs: Math.max(0, Math.round((startedMs - job.receivedMs - failedMs) * 1000)),
     computeUs: Math.round(computeMs * 1000),
     items: [...answers, ...refusalsOf(job)].map((item) => (retryUs === 0 ? item : { ...item, retryUs })),
+    granted: given.granted,
   };
 }
 

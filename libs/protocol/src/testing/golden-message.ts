@@ -240,6 +240,7 @@ const contents: { [C in Command]: Readonly<Record<string, { from: string; seq: n
         batchWaitUs: 85,
         computeUs: 2_400,
         items: [resultItem, { ...resultItem, request: 1, payload: floats(6, 8) }],
+        granted: 3,
       },
     },
     "to a gateway, one request failed": {
@@ -262,6 +263,7 @@ const contents: { [C in Command]: Readonly<Record<string, { from: string; seq: n
             tensors: NONE,
           },
         ],
+        granted: 0,
       },
     },
   },

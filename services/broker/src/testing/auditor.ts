@@ -127,6 +127,8 @@ export class Auditor {
       for (const slot of worker.slots) {
         const at = slot.findIndex(({ job }) => job.batch === message.batch);
         if (at < 0) continue;
+        const index = worker.slots.indexOf(slot);
+        if (message.command === "RESULT") worker.granted[index] = Math.max(worker.granted[index]!, message.granted);
         const [batch] = slot.splice(at, 1);
         const next = message.command === "RESULT" ? "answering" : "queued";
         for (const seen of batch!.requests) if (seen.state === "out") seen.state = next;

@@ -187,8 +187,7 @@ export class FakeWorker extends FakePeer {
 
   /** Answers a batch in full, and grants its place anew. */
   answer(job: MessageOf<"JOB">, computeMs = 1): void {
-    this.say(resultMessage(job, computeMs));
-    this.grantAnew(job.slot);
+    this.say({ ...resultMessage(job, computeMs), granted: ++this.granted[job.slot]! });
   }
 
   handBack(job: MessageOf<"JOB">, started: boolean): void {

@@ -87,7 +87,7 @@ export function resultItem(job: MessageOf<"JOB">, index: number, given: Partial<
   return { request: index, attempt, payload, ...none, ...given };
 }
 
-/** The answer to a batch that ran for `computeMs`. */
+/** The answer to a batch that ran for `computeMs`; it grants nothing. */
 export function resultMessage(
   job: MessageOf<"JOB">,
   computeMs: number,
@@ -101,7 +101,7 @@ export function resultMessage(
     batchWaitUs: 0,
     computeUs: Math.floor(computeMs * 1000),
   };
-  return { command: "RESULT", ...run, items };
+  return { command: "RESULT", ...run, items, granted: 0 };
 }
 
 export function nackMessage(batch: number, started: boolean): MessageOf<"NACK"> {

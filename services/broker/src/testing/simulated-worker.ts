@@ -153,14 +153,16 @@ export class SimulatedWorker {
     const { random } = this.#network;
     const { faults } = this.#plan;
     slot.granted++;
-    if (this.isFaulty && random() < faults.handBack) this.#say(nackMessage(message.batch, random() < 0.5));
-    else {
+    if (this.isFaulty && random() < faults.handBack) {
+      this.#say(nackMessage(message.batch, random() < 0.5));
+      this.#credit();
+    } else {
       const positions = [...message.items.keys()].filter((i) => !cancelled.has(i));
       const items = positions.map((i) => resultItem(message, i, { code: this.#codeOf(message, i, receivedMs) }));
       const isNonsense = this.isFaulty && random() < faults.nonsense;
       if (isNonsense)
         items.splice(Math.floor(random() * items.length), 1, resultItem(message, 999), resultItem(message, 0));
-      this.#say(resultMessage(message, computeMs, items));
+      this.#say({ ...resultMessage(message, computeMs, items), granted: slot.granted });
       if (isNonsense) {
         this.#say(resultMessage(message, computeMs));
         this.#say(resultMessage({ ...message, batch: message.batch + 1_000 }, 1));
@@ -169,7 +171,6 @@ export class SimulatedWorker {
         this.#say(creditMessage([...this.#slots.map(() => 0), 99, 99]));
       }
     }
-    this.#credit();
   }
 
   #codeOf(message: MessageOf<"JOB">, index: number, receivedMs: number): number {
