@@ -57,7 +57,17 @@ function resultOf(request: number, attempt: number, { item, run }: Given = {}): 
   });
   const none = { code: 0, retryAfterMs: 0, brokerQueueUs: 0, retryUs: 0, text: "" };
   const items = [{ request, attempt, ...none, payload, tensors, ...item }];
-  return { command: "RESULT", batch: 1, worker: "w", batchRows: 1, batchWaitUs: 0, computeUs: 0, items, granted: 0, ...run };
+  return {
+    command: "RESULT",
+    batch: 1,
+    worker: "w",
+    batchRows: 1,
+    batchWaitUs: 0,
+    computeUs: 0,
+    items,
+    granted: 0,
+    ...run,
+  };
 }
 
 function rejectOf(request: number, attempt: number, code: ErrorCode): RejectItem {
