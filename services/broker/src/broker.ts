@@ -46,12 +46,15 @@ export type BrokerAction =
       readonly seq: number;
       readonly message: Message;
     }
-  | {
-      readonly type: "log";
-      readonly level: "info" | "warn";
-      readonly text: string;
-      readonly fields: Readonly<Record<string, string | number>>;
-    };
+  | BrokerReport;
+
+/** Something that people should know of. */
+export type BrokerReport = {
+  readonly type: "log";
+  readonly level: "info" | "warn";
+  readonly text: string;
+  readonly fields: Readonly<Record<string, string | number>>;
+};
 
 /**
  * - `serving`: takes requests.
@@ -112,6 +115,14 @@ export class Broker {
 
   get openRequests(): number {
     return this.#dispatcher.open;
+  }
+
+  /** The sessions that there are, by connection: for those that watch, and change nothing. */
+  get sessions(): {
+    readonly gateway: ReadonlyMap<string, GatewaySession>;
+    readonly worker: ReadonlyMap<string, WorkerSession>;
+  } {
+    return this.#sessions;
   }
 
   /** What the admin port shows of the sessions: each account as the broker keeps it. At rest `open` and `bytesOut` are 0. */

@@ -326,6 +326,7 @@ function learn(batch: Batch, message: MessageOf<"RESULT">, nowMs: number): void 
   if (message.batchRows !== batch.rows || restMs < 0) return;
   batch.curve.record(batch.rows, computeMs);
   batch.model.ran(batch.rows, computeMs);
+  batch.slot.worker.ran(batch, computeMs);
   if (batch.toIdleSlot) batch.slot.worker.handOver.record(restMs);
 }
 

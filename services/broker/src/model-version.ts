@@ -1,6 +1,7 @@
 import type { ModelDescription, WorkerModel } from "@millrace/protocol";
 import { Backlog, Curve, type CurvePoint, EdfQueue } from "@millrace/scheduling";
 import type { Request } from "./request.ts";
+import { WorkTally } from "./work-tally.ts";
 import type { WorkerSession } from "./worker-session.ts";
 
 /** Curves kept per model version. Buckets come from clients: the book of curves must not grow without bound. */
@@ -23,6 +24,8 @@ export class ModelVersion {
   readonly suspects = new EdfQueue<Request>();
   /** Its requests that have not ended, queued or dispatched. */
   open = 0;
+  /** What was run of it, on all workers that there ever were. */
+  readonly work = new WorkTally();
   /** Ready workers that serve it. */
   readonly #workers = new Set<WorkerSession>();
   #slots = 0;
@@ -37,6 +40,11 @@ export class ModelVersion {
 
   get workers(): ReadonlySet<WorkerSession> {
     return this.#workers;
+  }
+
+  /** Slots of the workers that serve it. */
+  get slots(): number {
+    return this.#slots;
   }
 
   /** Rows that wait. */
@@ -72,8 +80,9 @@ export class ModelVersion {
     return [...this.#curves].map(([key, curve]) => ({ key, points: curve.points() }));
   }
 
-  /** Learns the pace from a batch that was answered. */
+  /** Counts a batch that was answered, and learns the pace from it. */
   ran(rows: number, computeMs: number): void {
+    this.work.record(rows, computeMs);
     const rowMs = computeMs / rows;
     this.#rowMs = this.#rowMs === 0 ? rowMs : this.#rowMs + PACE_WEIGHT * (rowMs - this.#rowMs);
   }

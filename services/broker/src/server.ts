@@ -3,7 +3,7 @@ import { performance } from "node:perf_hooks";
 import { decodeMessage, encodeMessage } from "@millrace/protocol";
 import { type Logger, OptionError } from "@millrace/runtime";
 import { openRouter, type RouterHandlers, type RouterSocket } from "@millrace/transport";
-import { Broker, type BrokerOptions, type Side } from "./broker.ts";
+import { Broker, type BrokerOptions, type BrokerReport, type Side } from "./broker.ts";
 
 /** How often silence is judged, in ms: fine against the 1.5 s after which it means something. */
 const TICK_MS = 100;
@@ -13,12 +13,15 @@ export type BrokerServerOptions = BrokerOptions & {
   readonly gatewayAddress: string;
   readonly workerAddress: string;
   readonly logger: Logger;
+  /** Hears of what the core reports, as the log does. */
+  readonly onReport?: (report: BrokerReport) => void;
 };
 
 /** The broker's shell: sockets and clock around the pure core. It executes actions and decides nothing. */
 export class BrokerServer {
   readonly core: Broker;
   readonly #logger: Logger;
+  readonly #onReport: (report: BrokerReport) => void;
   readonly #epoch = randomBytes(8).toString("hex");
   readonly #sockets: Partial<Record<Side, RouterSocket>> = {};
   readonly #ticker: NodeJS.Timeout;
@@ -28,6 +31,7 @@ export class BrokerServer {
   private constructor(options: BrokerServerOptions) {
     this.core = new Broker(options);
     this.#logger = options.logger;
+    this.#onReport = options.onReport ?? (() => {});
     this.#ticker = setInterval(() => {
       this.core.handle({ type: "tick" }, performance.now());
       this.#turn();
@@ -104,8 +108,10 @@ export class BrokerServer {
     const nowMs = performance.now();
     this.core.decide(nowMs);
     for (const action of this.core.actions()) {
-      if (action.type === "log") this.#logger[action.level](action.fields, action.text);
-      else {
+      if (action.type === "log") {
+        this.#logger[action.level](action.fields, action.text);
+        this.#onReport(action);
+      } else {
         const frames = encodeMessage(action.message, { epoch: this.#epoch, seq: action.seq });
         this.#sockets[action.side]?.send(action.peer, frames);
       }

@@ -1,9 +1,10 @@
-import type { Content, Stamp, WorkerModel } from "@millrace/protocol";
+import { type Content, LIMITS, type Stamp, type WorkerModel } from "@millrace/protocol";
 import type { Curve, RunningBatch } from "@millrace/scheduling";
 import { HandOver } from "./hand-over.ts";
 import type { ModelVersion } from "./model-version.ts";
 import { PeerSession } from "./peer-session.ts";
 import type { Request } from "./request.ts";
+import { WorkTally } from "./work-tally.ts";
 
 /** A batch that a worker has and has not answered. */
 export type Batch = RunningBatch & {
@@ -48,6 +49,8 @@ export class WorkerSession extends PeerSession {
   /** Its ready models, by version; the entry holds the worker's own number, as JOB needs it. */
   readonly models = new Map<ModelVersion, WorkerModel>();
   readonly handOver = new HandOver();
+  /** What it has run of each version. Bounded: a worker that lives long may have served any number. */
+  readonly work = new Map<ModelVersion, WorkTally>();
 
   constructor(
     hello: {
@@ -101,6 +104,16 @@ export class WorkerSession extends PeerSession {
     this.bytesOut += batch.bytes;
     this.batchesOut++;
     if (batch.isIsolated) this.isolated = batch;
+  }
+
+  /** Notes what a batch that it has answered took. */
+  ran(batch: Batch, computeMs: number): void {
+    let tally = this.work.get(batch.model);
+    if (tally === undefined) {
+      this.work.set(batch.model, (tally = new WorkTally()));
+      if (this.work.size > LIMITS.list) this.work.delete(this.work.keys().next().value!);
+    }
+    tally.record(batch.rows, computeMs);
   }
 
   /** Takes a batch off its slot: it has been answered, handed back or lost. What was staged behind it runs from now on. */
