@@ -16,6 +16,16 @@ async function start(): Promise<void> {
         throw new Error("no");
       },
     },
+    handlers: {
+      "/text": (_request, response) => void response.writeHead(200, { "content-type": "text/plain" }).end("words"),
+      "/refused": () => {
+        throw new Error("not now");
+      },
+      "/cut": (_request, response) => {
+        response.writeHead(200).write("half");
+        throw new Error("no");
+      },
+    },
   });
 }
 
@@ -39,6 +49,16 @@ test("errors are JSON with a code", async () => {
   expect(await get("/toString")).toMatchObject({ status: 404 });
   expect(await get("/livez", "POST")).toMatchObject({ status: 405, body: { code: "method_not_allowed" } });
   expect(await get("/broken")).toEqual({ status: 500, body: { error: "no", code: "internal" } });
+});
+
+test("a handler answers in its own form; what it throws is 500, or ends the connection once the head is out", async () => {
+  await start();
+  const text = await fetch(`${server.address}/text`);
+  expect([text.headers.get("content-type"), await text.text()]).toEqual(["text/plain", "words"]);
+  expect(await (await fetch(`${server.address}/text`, { method: "HEAD" })).text()).toBe("");
+  expect(await get("/text", "POST")).toMatchObject({ status: 405 });
+  expect(await get("/refused")).toEqual({ status: 500, body: { error: "not now", code: "internal" } });
+  await expect(fetch(`${server.address}/cut`).then((response) => response.text())).rejects.toThrow();
 });
 
 test("a port in use is refused with its name", async () => {

@@ -2,6 +2,9 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo } from "node:net";
 import { OptionError } from "./options.ts";
 
+/** Answers a request in whatever form it likes, at once or as a stream; what it throws before the head is written becomes 500. */
+export type AdminHandler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
+
 /** Whether a process can do its work, and if not, why. */
 export type Readiness = { readonly ready: boolean; readonly reason?: string };
 
@@ -12,6 +15,8 @@ export type AdminServerOptions = {
   readonly isReady: () => Readiness;
   /** More GET routes: path → what to answer as JSON (or a promise of it). */
   readonly routes?: Readonly<Record<string, () => unknown>>;
+  /** GET routes that answer themselves: path → handler. */
+  readonly handlers?: Readonly<Record<string, AdminHandler>>;
 };
 
 export type AdminServer = {
@@ -22,7 +27,7 @@ export type AdminServer = {
 };
 
 /**
- * Starts the admin server of a process: `/livez` (200), `/readyz` (200 or 503, `{"ready", "reason"}`) and the given JSON
+ * Starts the admin server of a process: `/livez` (200), `/readyz` (200 or 503, `{"ready", "reason"}`) and the given
  * routes. Answers GET and HEAD; everything else is JSON `{"error", "code"}` with 404 or 405, and 500 where a route throws.
  *
  * @throws {OptionError} that names host and port when they cannot be bound.
@@ -61,30 +66,26 @@ async function answer(options: AdminServerOptions, request: IncomingMessage, res
     send(response, 405, { error: `${request.method} is not allowed here`, code: "method_not_allowed" });
   } else {
     try {
-      const { status, body } = await route();
-      send(response, status, body);
+      await route(request, response);
     } catch (error) {
-      send(response, 500, { error: error instanceof Error ? error.message : String(error), code: "internal" });
+      if (response.headersSent) response.destroy();
+      else send(response, 500, { error: error instanceof Error ? error.message : String(error), code: "internal" });
     }
   }
 }
 
-type Answer = { readonly status: number; readonly body: unknown };
-
-function routeOf(options: AdminServerOptions, path: string): (() => Answer | Promise<Answer>) | undefined {
-  if (path === "/livez") {
-    // Whoever answers is live, in a drain too.
-    return () => ({ status: 200, body: { live: true } });
-  }
+function routeOf({ isReady, routes = {}, handlers = {} }: AdminServerOptions, path: string): AdminHandler | undefined {
+  // Whoever answers is live, in a drain too.
+  if (path === "/livez") return (_request, response) => send(response, 200, { live: true });
   if (path === "/readyz") {
-    return () => {
-      const body = options.isReady();
-      return { status: body.ready ? 200 : 503, body };
+    return (_request, response) => {
+      const readiness = isReady();
+      send(response, readiness.ready ? 200 : 503, readiness);
     };
   }
-  const { routes = {} } = options;
   const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
-  return route && (async () => ({ status: 200, body: await route() }));
+  if (route !== undefined) return async (_request, response) => send(response, 200, await route());
+  return Object.hasOwn(handlers, path) ? handlers[path] : undefined;
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {

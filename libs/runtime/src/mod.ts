@@ -1,5 +1,11 @@
 /** What every Millrace process shares: options, log, life and death, the admin port. Knows nothing of the protocol. */
-export { type AdminServer, type AdminServerOptions, type Readiness, startAdminServer } from "./admin-server.ts";
+export {
+  type AdminHandler,
+  type AdminServer,
+  type AdminServerOptions,
+  type Readiness,
+  startAdminServer,
+} from "./admin-server.ts";
 export { brokerAddressSchema } from "./broker-address.ts";
 export { COMMON_OPTIONS, LOG_LEVELS, type LogLevel, processName } from "./common-options.ts";
 export {
@@ -12,6 +18,16 @@ export {
   type RunUntilSignalOptions,
 } from "./lifecycle.ts";
 export { createLogger, type Logger } from "./logger.ts";
+export {
+  defineMetrics,
+  type MetricRow,
+  type MetricTable,
+  REQUEST_BUCKETS,
+  ROWS_BUCKETS,
+  STAGE_BUCKETS,
+} from "./metric-table.ts";
+export { Counter, type Family, Gauge, Histogram, type Labels, Metrics, type Series } from "./metrics.ts";
+export { MetricsPage, type MetricsSource } from "./metrics-page.ts";
 export {
   defineOptions,
   describeOptions,
@@ -30,6 +46,7 @@ export {
   parseGivenOption,
   readGivenOptions,
 } from "./options.ts";
+export { PROCESS_METRICS, recordProcess } from "./process-metrics.ts";
 export { isStage, type Stage, STAGES } from "./stage.ts";
 export { isSupervisorMessage, reportReady, type SupervisorMessage } from "./supervision.ts";
 export { parseTestDelay } from "./test-delay.ts";
