@@ -6,8 +6,9 @@ export {
   type Readiness,
   startAdminServer,
 } from "./admin-server.ts";
-export { brokerAddressSchema } from "./broker-address.ts";
+export { brokersSchema } from "./broker-address.ts";
 export { COMMON_OPTIONS, LOG_LEVELS, type LogLevel, processName } from "./common-options.ts";
+export { DISCOVERY_OPTIONS } from "./discovery-options.ts";
 export {
   type DrainCallback,
   Lifecycle,

@@ -123,7 +123,8 @@ export function parseGivenOption<T>(row: OptionRow<T>, { as, text }: GivenOption
   const converted = convertText(row, text);
   const result = converted === undefined ? undefined : row.schema.safeParse(converted);
   if (result?.success) return result.data;
-  const allowed = describeAllowed(row);
+  // What is wrong with one item of a list says more than that a list is expected.
+  const allowed = row.schema instanceof z.ZodArray ? "" : describeAllowed(row);
   const reason = allowed === "" ? (result?.error.issues[0]?.message ?? "") : `expected ${allowed}`;
   throw new OptionError(`${as}: "${text}" is not allowed; ${reason} (${row.doc})`);
 }

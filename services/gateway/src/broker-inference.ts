@@ -1,7 +1,7 @@
 import { performance } from "node:perf_hooks";
-import { type Content, type Message, PING_EVERY_MS } from "@millrace/protocol";
+import { type Content, type Message, type MessageOf, PING_EVERY_MS } from "@millrace/protocol";
 import type { Logger } from "@millrace/runtime";
-import { BrokerLink } from "@millrace/transport";
+import { BrokerLinks, type BrokerLinksOptions } from "@millrace/transport";
 import { WHEEL_GRAIN_MS } from "./deadline-wheel.ts";
 import type { Inference, InferenceAnswer, InferenceRequest } from "./inference.ts";
 import { RouteTable } from "./model-table.ts";
@@ -10,9 +10,7 @@ import { type Ending, PendingTable } from "./pending.ts";
 /** A broker that restarts is back well within this time, in ms: until then requests wait for it, afterwards they get 503. */
 const BROKER_RETURN_MS = 3_000;
 
-export type BrokerInferenceOptions = {
-  /** `tcp://IP:PORT` of the broker's side for gateways. */
-  readonly address: string;
+export type BrokerInferenceOptions = Pick<BrokerLinksOptions, "brokers" | "discoveryIntervalMs" | "dnsServers"> & {
   readonly instance: string;
   readonly logger: Logger;
   /** Called once: a broker has told its models for the first time. */
@@ -22,21 +20,19 @@ export type BrokerInferenceOptions = {
 };
 
 /**
- * - `connecting`: no session; accepted requests wait, up to three seconds.
- * - `active`: requests flow.
- * - `moving`: the broker is shutting down: it finishes what it has; new requests wait for its successor.
+ * Inference by way of brokers: the shell between the table of pending requests and the connections. All workers serve all
+ * brokers, so any broker will do; new requests go to the one in use, and one that drains still answers what it has.
  */
-type LinkState = "connecting" | "active" | "moving";
-
-/** Inference by way of a broker: the shell between the table of pending requests and the connection. */
 export class BrokerInference implements Inference {
+  /** What the broker in use serves. */
   readonly models = new RouteTable();
   readonly #pending = new PendingTable(this.models);
   readonly #options: BrokerInferenceOptions;
-  readonly #link: BrokerLink;
-  #state: LinkState = "connecting";
-  #lostAtMs = performance.now();
-  #hasRoutes = false;
+  readonly #links: BrokerLinks;
+  /** What each broker with an open session has told last. */
+  readonly #routes = new Map<string, MessageOf<"ROUTES">["models"]>();
+  /** Since when no broker takes new requests; these wait for one, up to three seconds. */
+  #bereftAtMs = performance.now();
   #wasReady = false;
   #flushQueued = false;
   #deadlineTimer: NodeJS.Timeout | undefined;
@@ -44,8 +40,11 @@ export class BrokerInference implements Inference {
 
   constructor(options: BrokerInferenceOptions) {
     this.#options = options;
-    this.#link = new BrokerLink({
-      address: options.address,
+    const { brokers, discoveryIntervalMs, dnsServers, logger } = options;
+    this.#links = new BrokerLinks({
+      brokers,
+      discoveryIntervalMs,
+      dnsServers,
       hello: hello(options.instance),
       load: () => ({
         queuedRows: this.#pending.size,
@@ -56,11 +55,13 @@ export class BrokerInference implements Inference {
         dispatched: [],
       }),
       handlers: {
-        onActive: ({ instance }) => this.#onActive(instance),
-        onLost: (reason) => this.#onLost(reason),
-        onMessage: (message) => this.#onMessage(message),
+        onActive: (broker, { instance }) =>
+          logger.info({ broker: instance, address: broker }, "connected to the broker"),
+        onLost: (broker, reason) => this.#onLost(broker, reason),
+        onMessage: (broker, message) => this.#onMessage(broker, message),
+        onUse: (broker) => this.#onUse(broker),
       },
-      onFault: (reason) => options.logger.warn({ address: options.address, reason }, "trouble with the broker"),
+      logger,
     });
   }
 
@@ -72,19 +73,20 @@ export class BrokerInference implements Inference {
   }
 
   cancel(handle: number): void {
-    const message = this.#pending.cancel(handle);
-    if (message !== undefined) this.#link.send(message);
+    const cancellation = this.#pending.cancel(handle);
+    if (cancellation !== undefined) this.#links.send(cancellation.broker, cancellation.message);
   }
 
   unreadyReason(): string {
-    if (this.#state === "active") return this.#hasRoutes ? "" : "the broker has not told its models yet";
-    return this.#state === "moving" ? "the broker is shutting down" : "no broker can be reached";
+    const broker = this.#links.inUse;
+    if (broker !== undefined) return this.#routes.has(broker) ? "" : "the broker has not told its models yet";
+    return this.#links.isDraining ? "the broker is shutting down" : "no broker can be reached";
   }
 
   close(): void {
     clearInterval(this.#deadlineTimer);
     clearTimeout(this.#settleTimer);
-    this.#link.close("the gateway is shutting down");
+    this.#links.close("the gateway is shutting down");
   }
 
   /** All requests that come up in one turn of the event loop leave together at its end; nothing waits longer. */
@@ -98,18 +100,20 @@ export class BrokerInference implements Inference {
 
   #flush(): void {
     this.#flushQueued = false;
-    if (this.#state !== "active" || !this.#hasRoutes) return;
-    const { submits, endings } = this.#pending.flush(performance.now());
-    for (const submit of submits) this.#link.send(submit);
+    const broker = this.#links.inUse;
+    if (broker === undefined || !this.#routes.has(broker)) return;
+    const { submits, endings } = this.#pending.flush(broker, performance.now());
+    for (const submit of submits) this.#links.send(broker, submit);
     this.#answer(endings);
   }
 
   #expire(): void {
     const nowMs = performance.now();
     const { endings, cancels } = this.#pending.expire(nowMs);
-    for (const cancel of cancels) this.#link.send(cancel);
+    for (const { broker, message } of cancels) this.#links.send(broker, message);
     this.#answer(endings);
-    if (this.#state !== "active" && nowMs - this.#lostAtMs > BROKER_RETURN_MS && this.#pending.hasUnsent) {
+    const isBereft = this.#links.inUse === undefined && nowMs - this.#bereftAtMs > BROKER_RETURN_MS;
+    if (isBereft && this.#pending.hasUnsent) {
       this.#answer(this.#pending.refuseUnsent(this.unreadyReason()));
     }
     if (this.#pending.size === 0) {
@@ -118,47 +122,57 @@ export class BrokerInference implements Inference {
     }
   }
 
-  #onActive(instance: string): void {
-    this.#state = "active";
-    this.#hasRoutes = false;
-    this.#options.logger.info({ broker: instance }, "connected to the broker");
-    // Its workers come back one by one, as this gateway has.
+  /** New requests go to another broker from now on, or wait for one. What another broker has stays there. */
+  #onUse(broker: string | undefined): void {
+    this.models.remember();
+    clearTimeout(this.#settleTimer);
+    if (broker === undefined) {
+      this.#bereftAtMs = performance.now();
+      return;
+    }
+    this.#options.logger.info({ address: broker }, "requests go to this broker");
+    this.#takeRoutes(broker);
+    // Its workers come one by one, as this gateway has.
     this.#settleTimer = setTimeout(() => {
       this.models.settle();
       this.#queueFlush();
     }, BROKER_RETURN_MS);
   }
 
-  #onLost(reason: string): void {
-    const nowMs = performance.now();
-    this.#options.logger.warn({ reason, open: this.#pending.size }, "lost the broker");
-    if (this.#state === "active") this.#lostAtMs = nowMs;
-    this.#state = "connecting";
-    clearTimeout(this.#settleTimer);
-    this.models.remember();
-    this.#pending.sessionLost(nowMs);
+  #onLost(broker: string, reason: string): void {
+    this.#routes.delete(broker);
+    this.#pending.sessionLost(broker, performance.now());
+    this.#options.logger.warn({ address: broker, reason, open: this.#pending.size }, "lost the broker");
+    this.#queueFlush();
   }
 
-  #onMessage(message: Message): void {
+  #onMessage(broker: string, message: Message): void {
     const nowMs = performance.now();
     switch (message.command) {
       case "RESULT":
         return this.#answer(this.#pending.result(message, nowMs));
       case "REJECT":
-        return this.#answer(this.#pending.reject(message.items, nowMs));
-      case "ROUTES":
-        this.models.replace(message.models);
-        this.#hasRoutes = true;
-        if (!this.#wasReady) this.#options.onReady();
-        this.#wasReady = true;
+        this.#answer(this.#pending.reject(message.items, nowMs));
+        // What a broker hands back goes to its successor.
         return this.#queueFlush();
+      case "ROUTES":
+        this.#routes.set(broker, message.models);
+        return this.#takeRoutes(broker);
       case "DRAIN":
-        this.#state = "moving";
-        this.#lostAtMs = nowMs;
         return;
       default:
         this.#options.logger.warn({ command: message.command }, "the broker sent a command that gateways do not take");
     }
+  }
+
+  /** The list of the broker in use is the one that counts. */
+  #takeRoutes(broker: string): void {
+    const models = this.#routes.get(broker);
+    if (models === undefined || broker !== this.#links.inUse) return;
+    this.models.replace(models);
+    if (!this.#wasReady) this.#options.onReady();
+    this.#wasReady = true;
+    this.#queueFlush();
   }
 
   #answer(endings: readonly Ending[]): void {

@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { brokerAddressSchema, COMMON_OPTIONS, defineOptions, type OptionsOf } from "@millrace/runtime";
+import { brokersSchema, COMMON_OPTIONS, defineOptions, DISCOVERY_OPTIONS, type OptionsOf } from "@millrace/runtime";
 import { z } from "zod";
 
 const port = z.number().int().min(0).max(65_535);
@@ -15,10 +15,11 @@ export const OPTIONS = defineOptions({
   port: { schema: port, default: 8000, doc: "Port of HTTP; 0 picks a free one." },
   adminPort: { schema: port, default: 9100, doc: "Port of the admin server; 0 picks a free one." },
   brokers: {
-    schema: brokerAddressSchema,
-    default: "tcp://127.0.0.1:5550",
-    doc: "Address of the broker's side for gateways, tcp://IP:PORT; an IP address, and one broker, in this version.",
+    schema: brokersSchema,
+    default: ["tcp://127.0.0.1:5550"],
+    doc: "Where brokers take gateways: tcp://HOST:PORT, with commas between. HOST is an IP address, or a name that stands for all of its addresses, in full, such as that of a headless Service. One broker is used at a time.",
   },
+  ...DISCOVERY_OPTIONS,
   requestTimeoutMs: {
     schema: z.number().int().min(1).max(3_600_000),
     default: 5000,

@@ -28,7 +28,9 @@ export async function main(argv: string[]): Promise<void> {
   const isDraining = (): boolean => lifecycle.state === "draining";
 
   const inference = new BrokerInference({
-    address: options.brokers,
+    brokers: options.brokers,
+    discoveryIntervalMs: options.discoveryIntervalMs,
+    dnsServers: options.dnsServers,
     instance: name,
     logger,
     onReady: () => logger.info("gateway is ready"),

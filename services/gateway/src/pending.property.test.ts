@@ -12,6 +12,7 @@ const TENSORS = encodeTensorList({ tensors: [{ name: "y", datatype: "FP32", shap
 /** What happens next, in ms after what happened before; `which` picks among what there is. */
 type Step = { readonly what: (typeof STEPS)[number]; readonly which: number; readonly afterMs: number };
 
+const BROKERS = ["a", "b"] as const;
 const STEPS = ["add", "flush", "answer", "answer", "refuse", "hand back", "lose", "cancel", "expire", "wait"] as const;
 
 const step: fc.Arbitrary<Step> = fc.record({
@@ -29,8 +30,10 @@ class World {
   /** Everything that was ever submitted: a broker may answer any of it, and late. */
   readonly submitted: SubmitItem[] = [];
   readonly endings = new Map<string, number>();
-  /** What the broker has in the present session and has not answered. */
+  /** What brokers have in their present sessions and have not answered. */
   #withBroker: SubmitItem[] = [];
+  /** Which of two brokers each was submitted to. */
+  readonly #brokers = new Map<SubmitItem, string>();
 
   constructor() {
     const routes = new RouteTable();
@@ -45,7 +48,7 @@ class World {
       case "add":
         return this.#add(10 + (which % 150));
       case "flush":
-        return this.#flush();
+        return this.#flush(BROKERS[which % 2]!);
       case "answer":
         if (item !== undefined) this.#answer(item, which % 3 === 0 ? ERROR_CODES.model_error.number : 0);
         return;
@@ -58,10 +61,7 @@ class World {
         return;
       }
       case "lose":
-        this.table.sessionLost(this.nowMs);
-        for (const { request } of this.#withBroker) this.#takenBack(request);
-        this.#withBroker = [];
-        return;
+        return this.#lose(BROKERS[which % 2]!);
       case "cancel":
         return this.#cancel(1 + (which % (this.requests.size + 1)));
       case "expire":
@@ -88,8 +88,15 @@ class World {
     this.requests.set(number, { attempt: 0, ended: "", deadlineMs: this.nowMs + budgetMs });
   }
 
-  #flush(): void {
-    const { submits, endings } = this.table.flush(this.nowMs);
+  #lose(broker: string): void {
+    const isWith = (item: SubmitItem): boolean => this.#brokers.get(item) === broker;
+    this.table.sessionLost(broker, this.nowMs);
+    for (const item of this.#withBroker.filter(isWith)) this.#takenBack(item.request);
+    this.#withBroker = this.#withBroker.filter((item) => !isWith(item));
+  }
+
+  #flush(broker: string): void {
+    const { submits, endings } = this.table.flush(broker, this.nowMs);
     for (const item of submits.flatMap(({ items }) => items)) {
       const known = this.requests.get(item.request)!;
       expect([known.ended, item.attempt]).toEqual(["", known.attempt]);
@@ -97,6 +104,7 @@ class World {
       expect(item.budgetUs).toBeLessThanOrEqual((known.deadlineMs - this.nowMs) * 1000);
       this.submitted.push(item);
       this.#withBroker.push(item);
+      this.#brokers.set(item, broker);
     }
     this.#ended(endings);
   }
@@ -134,18 +142,22 @@ class World {
 
   #cancel(number: number): void {
     const known = this.requests.get(number);
-    const isSent = this.#withBroker.some((item) => item.request === number && this.#isAwaited(item));
-    const message = this.table.cancel(number);
-    expect(message?.items).toEqual(isSent ? [{ batch: 0, request: number }] : undefined);
+    const sent = this.#withBroker.find((item) => item.request === number && this.#isAwaited(item));
+    const message = { command: "CANCEL", items: [{ batch: 0, request: number }] };
+    const expected = sent === undefined ? undefined : { broker: this.#brokers.get(sent), message };
+    expect(this.table.cancel(number)).toEqual(expected);
     if (known?.ended === "") known.ended = "cancelled";
   }
 
   #expire(): void {
     const { endings, cancels } = this.table.expire(this.nowMs);
-    const sent = endings.filter(({ pending }) => this.#withBroker.some((one) => one.request === pending.number));
-    expect(new Set(cancels.flatMap(({ items }) => items.map(({ request }) => request)))).toEqual(
-      new Set(sent.map(({ pending }) => pending.number)),
+    const expired = new Set(endings.map(({ pending }) => pending.number));
+    const sent = this.#withBroker.filter(({ request }) => expired.has(request));
+    const cancelled = cancels.flatMap(({ broker, message }) =>
+      message.items.map(({ request }) => `${broker}/${request}`),
     );
+    const held = sent.map((item) => `${this.#brokers.get(item)}/${item.request}`);
+    expect(new Set(cancelled)).toEqual(new Set(held));
     for (const { pending } of endings) expect(pending.deadlineMs).toBeLessThanOrEqual(this.nowMs);
     this.#ended(endings);
   }

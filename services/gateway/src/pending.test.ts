@@ -42,7 +42,7 @@ function add(table: PendingTable, nowMs: number, given: Partial<InferenceRequest
 
 /** What a broker is sent, message by message. */
 function flushed(table: PendingTable, nowMs: number): SubmitItem[][] {
-  const { submits, endings } = table.flush(nowMs);
+  const { submits, endings } = table.flush("b", nowMs);
   expect(endings).toEqual([]);
   return submits.map(({ items }) => [...items]);
 }
@@ -127,7 +127,7 @@ test("when the session is lost, what was sent is sent again as the next attempt;
   const sent = add(table, 0);
   flushed(table, 10);
   const unsent = add(table, 15);
-  table.sessionLost(40);
+  table.sessionLost("b", 40);
   const items = flushed(table, 50).flat();
   expect(new Map(items.map(({ request, attempt }) => [request, attempt]))).toEqual(
     new Map([
@@ -170,7 +170,7 @@ test("a budget that passes is answered, and the broker is told if it has the req
       [waiting, "deadline_exceeded"],
     ]),
   );
-  expect(cancels).toEqual([{ command: "CANCEL", items: [{ batch: 0, request: sent }] }]);
+  expect(cancels).toEqual([{ broker: "b", message: { command: "CANCEL", items: [{ batch: 0, request: sent }] } }]);
   expect(flushed(table, 130)).toEqual([]);
   expect(table.size).toBe(0);
 });
@@ -179,13 +179,13 @@ test("many budgets that pass together are cancelled in messages within the limit
   const { table } = tableOf();
   for (let i = 0; i < 600; i++) add(table, 0, { budgetMs: 10 });
   flushed(table, 0);
-  expect(table.expire(1_000).cancels.map(({ items }) => items.length)).toEqual([256, 256, 88]);
+  expect(table.expire(1_000).cancels.map(({ message }) => message.items.length)).toEqual([256, 256, 88]);
 });
 
 test("what has no time left is not handed over", () => {
   const { table } = tableOf();
   const number = add(table, 0, { budgetMs: 5 });
-  const { submits, endings } = table.flush(5);
+  const { submits, endings } = table.flush("b", 5);
   expect(submits).toEqual([]);
   expect(summary(endings)).toEqual([[number, "deadline_exceeded"]]);
   expect(table.expire(1_000).endings).toEqual([]);
@@ -197,7 +197,8 @@ test("a client that goes away is forgotten: unsent without a word, sent with a C
   expect(table.cancel(unsent)).toBeUndefined();
   const sent = add(table, 0);
   expect(flushed(table, 0).flat()).toHaveLength(1);
-  expect(table.cancel(sent)).toEqual({ command: "CANCEL", items: [{ batch: 0, request: sent }] });
+  const message = { command: "CANCEL", items: [{ batch: 0, request: sent }] };
+  expect(table.cancel(sent)).toEqual({ broker: "b", message });
   expect(table.cancel(sent)).toBeUndefined();
   expect(table.result(resultOf(sent, 0), 1)).toEqual([]);
   expect(table.expire(10_000)).toEqual({ endings: [], cancels: [] });
@@ -212,7 +213,7 @@ test("a request whose model the broker does not know is refused; while it may co
   expect(flushed(table, 1)).toEqual([]);
   expect(table.hasUnsent).toBe(true);
   routes.settle();
-  expect(summary(table.flush(2).endings)).toEqual([[number, "unavailable"]]);
+  expect(summary(table.flush("b", 2).endings)).toEqual([[number, "unavailable"]]);
 });
 
 test("when no broker comes back, what waits is refused", () => {
@@ -227,7 +228,7 @@ test("one request that does not fit a message does not cost the others theirs", 
   const { table } = tableOf();
   const names = Array.from({ length: 100 }, (_, i) => `${i}`.padEnd(LIMITS.nameBytes, "x"));
   const [large, small] = [add(table, 0, { outputs: names }), add(table, 0)];
-  const { submits, endings } = table.flush(0);
+  const { submits, endings } = table.flush("b", 0);
   expect(summary(endings)).toEqual([[large, "unsupported"]]);
   expect(submits.map(({ items }) => items.map(({ request }) => request))).toEqual([[small]]);
 });

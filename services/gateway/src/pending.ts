@@ -29,6 +29,8 @@ export type Pending = {
   readonly onAnswer: (answer: InferenceAnswer) => void;
   readonly deadlineMs: number;
   state: PendingState;
+  /** Who has it while it is `sent`. */
+  broker: string;
   attempt: number;
   /** Since when it is in the present state. */
   sinceMs: number;
@@ -38,6 +40,9 @@ export type Pending = {
   retryMs: number;
   wheelIndex: number;
 };
+
+/** Requests that a broker has and need not answer any more. */
+export type Cancellation = { readonly broker: string; readonly message: MessageOf<"CANCEL"> };
 
 /** One answer to give: the shell calls `pending.onAnswer(answer)`. */
 export type Ending = { readonly pending: Pending; readonly answer: InferenceAnswer };
@@ -72,6 +77,7 @@ export class PendingTable {
       onAnswer,
       deadlineMs: nowMs + request.budgetMs,
       state: "unsent",
+      broker: "",
       attempt: 0,
       sinceMs: nowMs,
       queueMs: 0,
@@ -85,16 +91,17 @@ export class PendingTable {
   }
 
   /** Forgets a request; the CANCEL to send if the broker has it. */
-  cancel(number: number): MessageOf<"CANCEL"> | undefined {
+  cancel(number: number): Cancellation | undefined {
     const pending = this.#byNumber.get(number);
     if (pending === undefined) return undefined;
     const wasSent = pending.state === "sent";
     this.#end(pending);
-    return wasSent ? { command: "CANCEL", items: [{ batch: 0, request: number }] } : undefined;
+    if (!wasSent) return undefined;
+    return { broker: pending.broker, message: { command: "CANCEL", items: [{ batch: 0, request: number }] } };
   }
 
-  /** What is to be handed over now, in SUBMITs within the limits, and the requests that cannot be. */
-  flush(nowMs: number): { readonly submits: MessageOf<"SUBMIT">[]; readonly endings: Ending[] } {
+  /** What is to be handed over to this broker now, in SUBMITs within the limits, and the requests that cannot be. */
+  flush(broker: string, nowMs: number): { readonly submits: MessageOf<"SUBMIT">[]; readonly endings: Ending[] } {
     const submits: MessageOf<"SUBMIT">[] = [];
     const endings: Ending[] = [];
     let items: SubmitItem[] = [];
@@ -125,6 +132,7 @@ export class PendingTable {
         continue;
       }
       pending.state = "sent";
+      pending.broker = broker;
       items.push(item);
       bytes += pending.request.payload.byteLength;
       if (items.length >= LIMITS.items || bytes >= SUBMIT_BYTES) {
@@ -197,9 +205,11 @@ export class PendingTable {
     return endings;
   }
 
-  /** The session is lost: what was sent may be lost too, and is sent again, as the next attempt. */
-  sessionLost(nowMs: number): void {
-    for (const pending of this.#byNumber.values()) if (pending.state === "sent") this.#takeBack(pending, nowMs);
+  /** The session with a broker is lost: what was sent to it may be lost too, and is sent again, as the next attempt. */
+  sessionLost(broker: string, nowMs: number): void {
+    for (const pending of this.#byNumber.values()) {
+      if (pending.state === "sent" && pending.broker === broker) this.#takeBack(pending, nowMs);
+    }
   }
 
   /** Gives up on everything that waits to be sent: no broker has come back. */
@@ -209,17 +219,18 @@ export class PendingTable {
     return unsent.map((pending) => this.#refuse(pending, "unavailable", { message, retryAfterMs: 1000 }));
   }
 
-  /** Ends what has run out of time; `cancel` tells the broker about the part that it has. */
-  expire(nowMs: number): { readonly endings: Ending[]; readonly cancels: MessageOf<"CANCEL">[] } {
-    const endings: Ending[] = [];
-    const items: { batch: number; request: number }[] = [];
-    for (const pending of this.#deadlines.expire(nowMs)) {
-      if (pending.state === "sent") items.push({ batch: 0, request: pending.number });
-      endings.push(this.#expire(pending));
+  /** Ends what has run out of time; `cancels` tell the brokers about the parts that they have. */
+  expire(nowMs: number): { readonly endings: Ending[]; readonly cancels: Cancellation[] } {
+    const expired = this.#deadlines.expire(nowMs);
+    const sent = expired.filter(({ state }) => state === "sent");
+    const cancels: Cancellation[] = [];
+    for (const [broker, pendings] of Map.groupBy(sent, (pending) => pending.broker)) {
+      const items = pendings.map(({ number }) => ({ batch: 0, request: number }));
+      while (items.length > 0) {
+        cancels.push({ broker, message: { command: "CANCEL", items: items.splice(0, LIMITS.items) } });
+      }
     }
-    const cancels: MessageOf<"CANCEL">[] = [];
-    while (items.length > 0) cancels.push({ command: "CANCEL", items: items.splice(0, LIMITS.items) });
-    return { endings, cancels };
+    return { endings: expired.map((pending) => this.#expire(pending)), cancels };
   }
 
   /** The request that an answer belongs to, if it still waits for the answer to this attempt. */

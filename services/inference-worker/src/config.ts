@@ -1,14 +1,15 @@
-import { brokerAddressSchema, COMMON_OPTIONS, defineOptions } from "@millrace/runtime";
+import { brokersSchema, COMMON_OPTIONS, defineOptions, DISCOVERY_OPTIONS } from "@millrace/runtime";
 import { z } from "zod";
 
 /** Every option of the worker. */
 export const OPTIONS = defineOptions({
   ...COMMON_OPTIONS,
   brokers: {
-    schema: brokerAddressSchema,
-    default: "tcp://127.0.0.1:5551",
-    doc: "Address of the broker's side for workers, tcp://IP:PORT; an IP address, and one broker, in this version.",
+    schema: brokersSchema,
+    default: ["tcp://127.0.0.1:5551"],
+    doc: "Where brokers take workers: tcp://HOST:PORT, with commas between. HOST is an IP address, or a name that stands for all of its addresses, in full, such as that of a headless Service. The worker serves every broker that it finds.",
   },
+  ...DISCOVERY_OPTIONS,
   models: {
     schema: z.string().min(1),
     default: "models",
@@ -36,6 +37,6 @@ export const OPTIONS = defineOptions({
       .min(1)
       .max(64 * 2 ** 30),
     default: 256 * 2 ** 20,
-    doc: "Payload bytes that may be out at this worker at one time, in bytes.",
+    doc: "Payload bytes that one broker may have out at this worker at one time, in bytes.",
   },
 });

@@ -31,7 +31,7 @@ function item(request: number, rows: number[][], more: Partial<Item> = {}): Item
 
 function job(...items: Item[]): Job {
   const message: MessageOf<"JOB"> = { command: "JOB", batch: 7, slot: 0, model: 0, bucket: "", flags: 0, items };
-  return jobOf(message, { session: 1, model }, 0);
+  return jobOf(message, { session: { broker: "b", granted: [2] }, model }, 0);
 }
 
 const valuesOf = (bytes: Uint8Array): number[] => [...new Float32Array(new Uint8Array(bytes).buffer)];

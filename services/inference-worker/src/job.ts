@@ -25,11 +25,19 @@ export type JobEntry = {
   fault: ItemFault | undefined;
 };
 
+/** One session with one broker: batches are answered in the session that they came in, or not at all. */
+export type Session = {
+  /** Its address. */
+  readonly broker: string;
+  /** By slot, cumulative since the session began: how many batches the broker may have sent. */
+  readonly granted: number[];
+};
+
 /** A batch as the worker received it. */
 export type Job = {
+  /** Unique in its session. */
   readonly batch: number;
-  /** Counts the sessions: a lost session's batches are not answered. */
-  readonly session: number;
+  readonly session: Session;
   readonly model: ModelDescription;
   /** The model's number in MODELS. */
   readonly index: number;
@@ -45,7 +53,7 @@ export type Prepared = { readonly live: readonly number[]; readonly assembled: A
 /** A JOB to what the worker keeps of it. Payloads stay views into the message until they are assembled. */
 export function jobOf(
   message: MessageOf<"JOB">,
-  context: { session: number; model: ModelDescription },
+  context: { session: Session; model: ModelDescription },
   nowMs: number,
 ): Job {
   return {

@@ -54,7 +54,9 @@ export async function main(argv: string[]): Promise<void> {
   const models = await loadModels({ dir: options.models, threads, threadsPerSlot, logger });
   if (lifecycle.state !== "starting") return;
   worker = new Worker({
-    address: options.brokers,
+    brokers: options.brokers,
+    discoveryIntervalMs: options.discoveryIntervalMs,
+    dnsServers: options.dnsServers,
     instance: name,
     bytesMax: options.bytesMax,
     models,

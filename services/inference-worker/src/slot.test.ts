@@ -1,40 +1,47 @@
 import { expect, test } from "vitest";
-import type { Job } from "./job.ts";
-import { BATCHES_PER_SLOT, Slot } from "./slot.ts";
+import type { Job, Session } from "./job.ts";
+import { Slot } from "./slot.ts";
 
-const job = (batch: number): Job => ({ batch }) as Job;
+const A: Session = { broker: "a", granted: [] };
+const B: Session = { broker: "b", granted: [] };
 
-function slotWith(...batches: number[]): Slot {
+function slotWith(...jobs: readonly (readonly [Session, number])[]): Slot {
   const slot = new Slot(0);
-  slot.resetCredit();
-  for (const batch of batches) slot.stage(job(batch));
+  for (const [session, batch] of jobs) slot.stage({ batch, session } as Job);
   return slot;
 }
 
-test("one batch runs, the others wait in order", () => {
-  const slot = slotWith(1, 2, 3);
-  expect(slot.startNext()?.batch).toBe(1);
+test("one batch runs, the others wait in order, whoever sent them", () => {
+  const slot = slotWith([A, 1], [B, 1], [A, 2]);
+  expect(slot.startNext()).toMatchObject({ batch: 1, session: A });
   expect(slot.startNext()).toBeUndefined();
-  expect([slot.outstanding, slot.find(1)?.batch, slot.find(3)?.batch, slot.find(9)]).toEqual([3, 1, 3, undefined]);
+  expect(slot.outstanding).toBe(3);
   slot.finish();
-  expect(slot.startNext()?.batch).toBe(2);
+  expect(slot.startNext()).toMatchObject({ batch: 1, session: B });
+  slot.finish();
+  expect(slot.startNext()).toMatchObject({ batch: 2, session: A });
 });
 
-test("what is granted is what was retired, and two more", () => {
-  const slot = slotWith(1, 2);
-  expect(slot.granted).toBe(BATCHES_PER_SLOT);
+test("a batch is found by its session and number", () => {
+  const slot = slotWith([A, 1], [B, 1], [A, 2]);
   slot.startNext();
-  slot.finish();
-  expect(slot.granted).toBe(BATCHES_PER_SLOT + 1);
-  expect(slot.unstage().map(({ batch }) => batch)).toEqual([2]);
-  expect([slot.granted, slot.outstanding]).toEqual([BATCHES_PER_SLOT + 2, 0]);
+  expect([slot.find(A, 1)?.session, slot.find(B, 1)?.session, slot.find(A, 2)?.batch]).toEqual([A, B, 2]);
+  expect([slot.find(B, 2), slot.find({ ...A }, 1)]).toEqual([undefined, undefined]);
 });
 
-test("a new session is not granted the place of a batch that still runs for the old one, until it ends", () => {
-  const slot = slotWith(1, 2);
+test("what one session has staged is taken out, what runs and what others sent stays", () => {
+  const slot = slotWith([A, 1], [B, 1], [A, 2], [B, 2]);
   slot.startNext();
-  slot.resetCredit();
-  expect([slot.granted, slot.outstanding]).toEqual([1, 1]);
+  expect(slot.unstage(A).map(({ batch }) => batch)).toEqual([2]);
+  expect([slot.outstanding, slot.running?.batch]).toEqual([3, 1]);
   slot.finish();
-  expect([slot.granted, slot.outstanding]).toEqual([2, 0]);
+  expect(slot.startNext()).toMatchObject({ batch: 1, session: B });
+});
+
+test("a new session is not granted the place of a batch that still runs for an older one of the same broker", () => {
+  const slot = slotWith([A, 1]);
+  slot.startNext();
+  expect([slot.windowOf("a"), slot.windowOf("b")]).toEqual([1, 2]);
+  slot.finish();
+  expect(slot.windowOf("a")).toBe(2);
 });

@@ -1,18 +1,16 @@
-import type { Job } from "./job.ts";
+import type { Job, Session } from "./job.ts";
 
-/** Batches that one slot is granted at a time: one that runs and one that is staged behind it. */
-export const BATCHES_PER_SLOT = 2;
+/** Batches that a broker is granted at a time in each slot: one that runs and one that is staged behind it. */
+const BATCHES_PER_SLOT = 2;
 
 /**
- * One execution lane: at most one batch runs, what else was sent waits in order. Pure bookkeeping of what a slot has and of
- * the credit that follows from it.
+ * One execution lane: at most one batch runs, what else was sent waits in order, whichever broker sent it. Pure bookkeeping of
+ * what a slot has and of the credit that follows from it.
  */
 export class Slot {
   readonly index: number;
   running: Job | undefined;
   readonly #staged: Job[] = [];
-  /** Cumulative since the session began: how many batches the broker may have sent to this slot. */
-  granted = 0;
 
   constructor(index: number) {
     this.index = index;
@@ -21,6 +19,11 @@ export class Slot {
   /** Batches that are here. */
   get outstanding(): number {
     return this.#staged.length + (this.running === undefined ? 0 : 1);
+  }
+
+  /** What a new session of this broker is granted: what still runs for its previous one is not granted twice. */
+  windowOf(broker: string): number {
+    return BATCHES_PER_SLOT - (this.running?.session.broker === broker ? 1 : 0);
   }
 
   stage(job: Job): void {
@@ -33,25 +36,21 @@ export class Slot {
     return (this.running = this.#staged.shift());
   }
 
-  /** The running batch is done: its place is granted anew. */
+  /** The running batch is done. */
   finish(): void {
     this.running = undefined;
-    this.granted++;
   }
 
-  /** Takes out what has not started; each place is granted anew. */
-  unstage(): Job[] {
-    this.granted += this.#staged.length;
-    return this.#staged.splice(0);
+  /** Takes out what a session has sent and has not started. */
+  unstage(session: Session): Job[] {
+    const taken = this.#staged.filter((job) => job.session === session);
+    const kept = this.#staged.filter((job) => job.session !== session);
+    this.#staged.splice(0, this.#staged.length, ...kept);
+    return taken;
   }
 
-  /** A new session counts from zero; what still runs for the old one is not granted twice. */
-  resetCredit(): void {
-    this.#staged.length = 0;
-    this.granted = BATCHES_PER_SLOT - this.outstanding;
-  }
-
-  find(batch: number): Job | undefined {
-    return this.running?.batch === batch ? this.running : this.#staged.find((job) => job.batch === batch);
+  find(session: Session, batch: number): Job | undefined {
+    const isIt = (job: Job): boolean => job.session === session && job.batch === batch;
+    return this.running !== undefined && isIt(this.running) ? this.running : this.#staged.find(isIt);
   }
 }

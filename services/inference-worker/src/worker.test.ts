@@ -64,7 +64,9 @@ test("a worker that connects anew while it drains announces nothing, and asks fo
   const about = { reason: "", platform: "simulated", digest: "", timeoutMs: 0, sloMs: 0 };
   const model = { name: "m", version: "1", state: "ready", batching: true, maxBatchSize: 1, ...about } as const;
   const worker = new Worker({
-    address: broker.address,
+    brokers: [broker.address],
+    discoveryIntervalMs: 1_000,
+    dnsServers: [],
     instance: "w",
     bytesMax: 1e6,
     models: [

@@ -10,14 +10,13 @@ import {
   type WorkerModel,
 } from "@millrace/protocol";
 import type { Logger, Stage } from "@millrace/runtime";
-import { BrokerLink } from "@millrace/transport";
-import { answersOf, type Job, jobOf, prepare, prepareAlone, type Prepared, refusalsOf } from "./job.ts";
+import { BrokerLinks, type BrokerLinksOptions } from "@millrace/transport";
+import { answersOf, type Job, jobOf, prepare, prepareAlone, type Prepared, refusalsOf, type Session } from "./job.ts";
 import type { RunnerThread } from "./runner-host.ts";
 import { type Ran, RunnerError } from "./runner.ts";
 import { Slot } from "./slot.ts";
 
-export type WorkerOptions = {
-  readonly address: string;
+export type WorkerOptions = Pick<BrokerLinksOptions, "brokers" | "discoveryIntervalMs" | "dnsServers"> & {
   readonly instance: string;
   readonly bytesMax: number;
   readonly models: readonly WorkerModel[];
@@ -43,12 +42,17 @@ type Piece = { readonly prepared: Prepared; readonly ran: Ran };
 /** How a batch went. `failedMs`: time in a run of all requests that failed, after which each ran alone; 0 if there was none. */
 type Execution = { readonly pieces: readonly Piece[]; readonly failedMs: number };
 
-/** The worker's shell: takes batches from the broker, lets slots run them, sends answers and credit. */
+/**
+ * The worker's shell: takes batches from every broker that it finds, lets slots run them, sends answers and credit. Each broker
+ * is granted the whole window: gateways use one broker at a time, and while they change over, the slots take turns.
+ */
 export class Worker {
   readonly #options: WorkerOptions;
   readonly #slots: readonly Slot[];
-  readonly #link: BrokerLink;
-  #session = 0;
+  readonly #links: BrokerLinks;
+  /** The open sessions, by broker. */
+  readonly #sessions = new Map<string, Session>();
+  #revision = 0;
   #state: WorkerState = { name: "serving" };
   /** For the test delay of `retry`: requests whose first attempt was failed on purpose. */
   readonly #failedOnce = new Set<string>();
@@ -56,21 +60,25 @@ export class Worker {
   constructor(options: WorkerOptions) {
     this.#options = options;
     this.#slots = options.threads.map((_, index) => new Slot(index));
-    this.#link = new BrokerLink({
-      address: options.address,
+    const { brokers, discoveryIntervalMs, dnsServers, logger } = options;
+    this.#links = new BrokerLinks({
+      brokers,
+      discoveryIntervalMs,
+      dnsServers,
       hello: this.#hello(),
-      load: () => this.#load(),
+      load: (broker) => this.#load(broker),
       handlers: {
-        onActive: (welcome) => this.#onActive(welcome),
-        onLost: (reason) => options.logger.warn({ reason }, "lost the broker"),
-        onMessage: (message) => this.#onMessage(message),
+        onActive: (broker, welcome) => this.#onActive(broker, welcome),
+        onLost: (broker, reason) => this.#onLost(broker, reason),
+        onMessage: (broker, message) => this.#onMessage(broker, message),
       },
-      onFault: (reason) => options.logger.warn({ address: options.address, reason }, "trouble with the broker"),
+      logger,
     });
   }
 
+  /** Whether a broker can send batches here. */
   get isConnected(): boolean {
-    return this.#link.state === "active";
+    return this.#sessions.size > 0;
   }
 
   /** Batches that are here. */
@@ -78,43 +86,53 @@ export class Worker {
     return this.#slots.reduce((sum, slot) => sum + slot.outstanding, 0);
   }
 
-  /** Asks the broker to send nothing new, hands back what has not started, finishes what runs, says goodbye. */
+  /** Asks the brokers to send nothing new, hands back what has not started, finishes what runs, says goodbye. */
   async drain(reason: string): Promise<void> {
     const drained = new Promise<void>((onDrained) => (this.#state = { name: "draining", reason, onDrained }));
-    // Without a session there is nobody to hand anything back to: only the running batches are waited for.
-    if (!this.#sendDrain(reason)) this.#handBack();
+    for (const session of this.#sessions.values()) this.#sendDrain(session, reason);
     this.#checkDrained();
     await drained;
-    this.#link.close(reason);
+    this.#links.close(reason);
   }
 
-  #onActive(welcome: Content<"WELCOME">): void {
+  #onActive(broker: string, welcome: Content<"WELCOME">): void {
     const { logger, models, onWelcome } = this.#options;
-    logger.info({ broker: welcome.instance, models: models.length }, "connected to the broker");
-    this.#session++;
-    for (const slot of this.#slots) slot.resetCredit();
-    if (this.#state.name === "draining") return void this.#sendDrain(this.#state.reason);
-    this.#link.send({ command: "MODELS", revision: this.#session, models: [...models] });
-    this.#sendCredit();
+    logger.info({ broker: welcome.instance, address: broker, models: models.length }, "connected to the broker");
+    const session = { broker, granted: this.#slots.map((slot) => slot.windowOf(broker)) };
+    this.#sessions.set(broker, session);
+    if (this.#state.name === "draining") return this.#sendDrain(session, this.#state.reason);
+    this.#send(session, { command: "MODELS", revision: ++this.#revision, models: [...models] });
+    this.#sendCredit(session);
     onWelcome();
   }
 
-  #sendDrain(reason: string): boolean {
-    return this.#link.send({ command: "DRAIN", reason, graceMs: 0 });
+  /** The broker has what was staged run elsewhere; what runs here runs on for nobody. */
+  #onLost(broker: string, reason: string): void {
+    this.#options.logger.warn({ address: broker, reason }, "lost the broker");
+    const session = this.#sessions.get(broker);
+    this.#sessions.delete(broker);
+    if (session !== undefined) for (const slot of this.#slots) slot.unstage(session);
+    this.#checkDrained();
   }
 
-  #onMessage(message: Message): void {
+  #sendDrain(session: Session, reason: string): void {
+    this.#send(session, { command: "DRAIN", reason, graceMs: 0 });
+  }
+
+  #onMessage(broker: string, message: Message): void {
+    const session = this.#sessions.get(broker);
+    if (session === undefined) return;
     switch (message.command) {
       case "JOB":
-        return this.#onJob(message);
+        return this.#onJob(session, message);
       case "CANCEL":
         for (const { batch, request } of message.items) {
-          const entry = this.#find(batch)?.entries[request];
+          const entry = this.#find(session, batch)?.entries[request];
           if (entry !== undefined) entry.cancelled = true;
         }
         return;
       case "DRAINED":
-        this.#handBack();
+        this.#handBack(session);
         return this.#checkDrained();
       case "DRAIN":
         return;
@@ -123,14 +141,14 @@ export class Worker {
     }
   }
 
-  #onJob(message: MessageOf<"JOB">): void {
+  #onJob(session: Session, message: MessageOf<"JOB">): void {
     const slot = this.#slots[message.slot];
     const model = this.#options.models[message.model]?.model;
     if (slot === undefined || model?.state !== "ready") {
-      return this.#nack(message.batch, { started: true, text: "no such slot or model here" });
+      return this.#nack(session, message.batch, { started: true, text: "no such slot or model here" });
     }
     const nowMs = performance.now();
-    const job = jobOf(message, { session: this.#session, model }, nowMs);
+    const job = jobOf(message, { session, model }, nowMs);
     slot.stage(job);
     // While another batch runs there is time to put this one together.
     if (slot.running !== undefined) prepare(job, nowMs);
@@ -145,17 +163,28 @@ export class Worker {
   async #run(slot: Slot, job: Job): Promise<void> {
     if (this.#options.testDelays.size > 0 && (await this.#delayForTest(slot, job))) return;
     const execution = await this.#execute(slot, job);
-    slot.finish();
+    this.#retire(slot, job);
     // The next batch starts before this one's answers are cut and encoded.
     this.#startNext(slot);
     await sleepIf(this.#options.testDelays.get("network"));
+    const session = this.#sessions.get(job.session.broker);
     const isServing = this.#state.name === "serving";
-    // The answer grants the place of its batch anew. A lost session's batch has no answer: the new session was not granted its place.
-    if (job.session === this.#session) {
-      const granted = isServing ? slot.granted : 0;
-      this.#link.send(resultOf(job, execution, { worker: this.#options.instance, granted }));
-    } else if (isServing) this.#sendCredit();
+    if (session === job.session) {
+      // The answer grants the place of its batch anew.
+      const granted = isServing ? session.granted[slot.index]! : 0;
+      this.#send(session, resultOf(job, execution, { worker: this.#options.instance, granted }));
+    } else if (session !== undefined && isServing) {
+      // A lost session's batch has no answer: the new session was not granted its place.
+      this.#sendCredit(session);
+    }
     this.#checkDrained();
+  }
+
+  /** The running batch is done: its broker gets its place anew, in whichever session it has by now. */
+  #retire(slot: Slot, job: Job): void {
+    slot.finish();
+    const session = this.#sessions.get(job.session.broker);
+    if (session !== undefined) session.granted[slot.index]!++;
   }
 
   /**
@@ -197,36 +226,42 @@ export class Worker {
     }
   }
 
-  /** Hands back every batch that has not started. */
-  #handBack(): void {
+  /** Hands back every batch of a session that has not started. */
+  #handBack(session: Session): void {
     for (const slot of this.#slots) {
-      for (const job of slot.unstage()) this.#nack(job.batch, { started: false, text: "the worker is shutting down" });
+      for (const { batch } of slot.unstage(session)) {
+        this.#nack(session, batch, { started: false, text: "the worker is shutting down" });
+      }
     }
   }
 
-  #nack(batch: number, why: { readonly started: boolean; readonly text: string }): void {
+  #nack(session: Session, batch: number, why: { readonly started: boolean; readonly text: string }): void {
     const code = ERROR_CODES.unavailable.number;
-    this.#link.send({ command: "NACK", batch, code, retryAfterMs: 0, ...why });
+    this.#send(session, { command: "NACK", batch, code, retryAfterMs: 0, ...why });
+  }
+
+  /** What belongs to a lost session is not sent. */
+  #send(session: Session, message: Message): void {
+    if (this.#sessions.get(session.broker) === session) this.#links.send(session.broker, message);
   }
 
   #checkDrained(): void {
     if (this.#state.name === "draining" && this.outstanding === 0) this.#state.onDrained();
   }
 
-  #find(batch: number): Job | undefined {
+  #find(session: Session, batch: number): Job | undefined {
     for (const slot of this.#slots) {
-      const job = slot.find(batch);
+      const job = slot.find(session, batch);
       if (job !== undefined) return job;
     }
     return undefined;
   }
 
-  #sendCredit(): void {
-    const granted = this.#slots.map((slot) => slot.granted);
-    this.#link.send({ command: "CREDIT", fence: 0, granted, grantedBytes: 0 });
+  #sendCredit(session: Session): void {
+    this.#send(session, { command: "CREDIT", fence: 0, granted: session.granted, grantedBytes: 0 });
   }
 
-  #load(): Load {
+  #load(broker: string): Load {
     const nowMs = performance.now();
     const ages = this.#slots.map((slot) => (slot.running === undefined ? 0 : nowMs - slot.running.receivedMs));
     return {
@@ -234,7 +269,7 @@ export class Worker {
       runningBatches: this.outstanding,
       oldestMs: Math.round(Math.max(0, ...ages)),
       progressAgeMs: Math.round(Math.max(0, ...ages)),
-      granted: this.#slots.map((slot) => slot.granted),
+      granted: this.#sessions.get(broker)?.granted ?? [],
       dispatched: [],
     };
   }
@@ -262,9 +297,10 @@ export class Worker {
     if (retryMs === undefined || keys.every((key) => this.#failedOnce.has(key))) return false;
     for (const key of keys) this.#failedOnce.add(key);
     await sleep(retryMs);
-    slot.finish();
-    this.#nack(job.batch, { started: true, text: "failed on purpose, for a test" });
-    this.#sendCredit();
+    this.#retire(slot, job);
+    this.#nack(job.session, job.batch, { started: true, text: "failed on purpose, for a test" });
+    const session = this.#sessions.get(job.session.broker);
+    if (session !== undefined) this.#sendCredit(session);
     this.#startNext(slot);
     return true;
   }
