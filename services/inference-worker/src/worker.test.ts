@@ -56,15 +56,14 @@ function oneRow(): JobItem {
   return { ...about, rows: 1, payload: Buffer.alloc(4), tensors };
 }
 
-test("a worker that connects anew while it drains announces nothing, and asks for nothing but its leave", async () => {
-  const broker = await startBroker();
+/** A worker of one model and one slot, whose runs end when they are told to. */
+function startWorker(brokers: readonly { readonly address: string }[]) {
   let finish = (): void => {};
-  const runs = new Promise<never>((_, reject) => (finish = () => reject(new Error("enough"))));
   const input = { name: "x", datatype: "FP32", shape: [-1, 1] } as const;
   const about = { reason: "", platform: "simulated", digest: "", timeoutMs: 0, sloMs: 0 };
   const model = { name: "m", version: "1", state: "ready", batching: true, maxBatchSize: 1, ...about } as const;
   const worker = new Worker({
-    brokers: [broker.address],
+    brokers: brokers.map(({ address }) => address),
     discoveryIntervalMs: 1_000,
     dnsServers: [],
     instance: "w",
@@ -79,22 +78,66 @@ test("a worker that connects anew while it drains announces nothing, and asks fo
         model: { ...model, inputs: [input], outputs: [input] },
       },
     ],
-    threads: [{ run: () => runs }],
+    threads: [{ run: () => new Promise<never>((_, reject) => (finish = () => reject(new Error("enough")))) }],
     logger: createLogger({ role: "worker", name: "w", level: "silent" }),
     onWelcome: () => {},
     testDelays: new Map(),
   });
+  return { worker, finish: () => finish() };
+}
+
+const jobOf = (batch: number): Message => {
+  return { command: "JOB", batch, slot: 0, model: 0, bucket: "", flags: 0, items: [oneRow()] };
+};
+const PING: Message = { command: "PING", ping: 1, ...NO_LOAD };
+
+test("a worker that connects anew while it drains announces nothing, and asks for nothing but its leave", async () => {
+  const broker = await startBroker();
+  const { worker, finish } = startWorker([broker]);
   expect(await broker.until("CREDIT")).toEqual(["MODELS", "CREDIT"]);
-  broker.send({ command: "JOB", batch: 1, slot: 0, model: 0, bucket: "", flags: 0, items: [oneRow()] });
-  broker.send({ command: "PING", ping: 1, ...NO_LOAD });
+  broker.send(jobOf(1));
+  broker.send(PING);
   expect(await broker.until("PONG")).toEqual(["PONG"]);
   const drained = worker.drain("planned");
   expect(await broker.until("DRAIN")).toEqual(["DRAIN"]);
   broker.send({ command: "ERROR", code: ERROR_CODES.not_registered.number, seq: 0, retryAfterMs: 0, text: "not now" });
   expect(await broker.until("DRAIN")).toEqual(["DRAIN"]);
-  broker.send({ command: "PING", ping: 2, ...NO_LOAD });
+  broker.send(PING);
   expect(await broker.until("PONG")).toEqual(["PONG"]);
   finish();
   await drained;
   expect(await broker.until("GOODBYE")).toEqual(["GOODBYE"]);
+});
+
+test("a worker serves two brokers in turn, and what it does for one is nothing to the other", async () => {
+  const [a, b] = [await startBroker(), await startBroker()];
+  const { worker, finish } = startWorker([a, b]);
+  for (const broker of [a, b]) expect(await broker.until("CREDIT")).toEqual(["MODELS", "CREDIT"]);
+  // The same batch numbers: they mean something only in their own session.
+  for (const broker of [a, b]) {
+    broker.send(jobOf(1));
+    broker.send(PING);
+    expect(await broker.until("PONG")).toEqual(["PONG"]);
+  }
+  expect(worker.outstanding).toBe(2);
+  finish();
+  expect(await a.until("RESULT")).toEqual(["RESULT"]);
+  // Now the other's runs, and one of each is staged behind it.
+  for (const broker of [a, b]) {
+    broker.send(jobOf(2));
+    broker.send(PING);
+    expect(await broker.until("PONG")).toEqual(["PONG"]);
+  }
+  const drained = worker.drain("planned");
+  for (const broker of [a, b]) expect(await broker.until("DRAIN")).toEqual(["DRAIN"]);
+  a.send({ command: "DRAINED", seq: 0 });
+  expect(await a.until("NACK")).toEqual(["NACK"]);
+  expect(worker.outstanding).toBe(2);
+  // The other is lost: what it had staged is not for this worker any more.
+  b.send({ command: "GOODBYE", reason: "gone", graceMs: 0 });
+  expect(await b.until("DRAIN")).toEqual(["DRAIN"]);
+  expect(worker.outstanding).toBe(1);
+  finish();
+  await drained;
+  for (const broker of [a, b]) expect(await broker.until("GOODBYE")).toEqual(["GOODBYE"]);
 });
