@@ -91,6 +91,8 @@ test("a broker that is not listed any more gets no new work where another is lis
   subject.poll(listed(B));
   expect(subject.poll(listed(B))).toEqual([{ type: "use", address: B }]);
   expect(subject.directory.addresses).toEqual([A, B]);
+  // Back in the list it is second choice: a list that flickers does not move the work with it.
+  expect(subject.poll(listed(A, B)).filter(({ type }) => type === "use")).toEqual([]);
   const alone = Subject.with(A);
   for (let poll = 0; poll < 9; poll++) alone.poll(listed(C));
   expect(alone.directory.inUse).toBe(A);
