@@ -1,7 +1,10 @@
 /**
  * Throughput under a saturating load of a small model, beside the same model in one plain `node:http` process.
  *
- *     node bench/throughput.ts [--repetitions 5] [--seconds 5] [--connections 256]
+ *     node bench/throughput.ts [--repetitions 5] [--seconds 5] [--connections 256] [--load wrk|checked]
+ *
+ * wrk loads, and a second load beside it, one connection that has one request under way, checks each of its answers; with
+ * `--load checked` our own generator does both and checks one answer in fifty, for three times the processor time.
  *
  * All sides run the whole time and are loaded in turn, in another order each round, because machines change their speed
  * within minutes: only ratios inside a round count. The monolith takes part twice (two processes): the ratio of the two is
@@ -10,9 +13,10 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { parseArgs } from "node:util";
-import { runCheckedLoad } from "../tests/support/load.ts";
-import type { LoadReport } from "../tests/support/load-plan.ts";
+import { runCheckedLoad, startLoad } from "../tests/support/load.ts";
+import type { LoadPlan, LoadReport } from "../tests/support/load-plan.ts";
 import { cpuMsOf, type TreeProcess } from "../tests/support/process-tree.ts";
+import type { RowPoolOptions } from "../tests/support/row-pool.ts";
 import { ROOT } from "../tests/support/repository.ts";
 import { StartedProcess } from "../tests/support/started-process.ts";
 import { DevSystem } from "../tests/support/system.ts";
@@ -20,6 +24,7 @@ import { temporaryFolder } from "../tests/support/temporary-folder.ts";
 import { describeEnvironment } from "./environment.ts";
 import { smallMlp, writeBenchModels } from "./models.ts";
 import { spreadOf, spreadText } from "./statistics.ts";
+import { WrkLoad } from "./wrk-load.ts";
 
 /** One thing that is measured. */
 type Side = {
@@ -39,7 +44,7 @@ type Measurement = {
   readonly cpuUs: number;
   readonly cpuUsByProcess: Readonly<Record<string, number>>;
   readonly loadCpuUs: number;
-  readonly latencyMs: LoadReport["latencyMs"];
+  readonly latencyMs: Load["latencyMs"];
   readonly checked: number;
   readonly meanBatchRows: number;
 };
@@ -55,50 +60,79 @@ const { values } = parseArgs({
     repetitions: { type: "string", default: "5" },
     seconds: { type: "string", default: "5" },
     connections: { type: "string", default: "256" },
+    load: { type: "string", default: "wrk" },
   },
 });
 const repetitions = Number(values.repetitions);
 const durationMs = Number(values.seconds) * 1000;
 const connections = Number(values.connections);
 
-/** Loads one side for a while; throws unless every answer is 200, and right where it was checked. */
-async function load(side: Side, modelPath: string, ms: number): Promise<LoadReport> {
-  const report = await runCheckedLoad({
-    urls: side.urls,
-    connections,
-    requests: Number.MAX_SAFE_INTEGER,
-    durationMs: ms,
-    pools: [{ model: smallMlp.name, path: modelPath, rows: PREBUILT, seed: 5 }],
-    seed: 6,
-    rowsMax: 1,
-    prebuilt: PREBUILT,
-    checkEvery: CHECK_EVERY,
-    isTimed: side.isMillrace,
-  });
-  const { identity, faults, firstFaults } = report;
+/** What a load of one side came to. Times in milliseconds; `cpuMs` is the generators' own. */
+type Load = {
+  readonly answers: number;
+  readonly elapsedMs: number;
+  readonly latencyMs: { readonly p50: number; readonly p99: number };
+  readonly cpuMs: number;
+  readonly checked: number;
+  readonly meanBatchRows: number;
+};
+
+/** Throws unless every answer is 200, and right where it was checked. */
+function toLoad(side: Side, report: LoadReport): Load {
+  const { identity, faults, firstFaults, answers, elapsedMs, latencyMs, cpuMs } = report;
   if (identity.mismatches > 0 || faults > 0 || Object.keys(identity.statuses).join() !== "200") {
     throw new Error(`${side.name}: ${JSON.stringify({ ...identity, faults, firstFaults })}`);
   }
-  return report;
+  const meanBatchRows = identity.batches[smallMlp.name]?.meanRows ?? 1;
+  return { answers, elapsedMs, latencyMs, cpuMs, checked: identity.requests, meanBatchRows };
 }
 
-async function measure(side: Side, modelPath: string, round: number): Promise<Measurement> {
+function planOf(side: Side, pool: RowPoolOptions): Omit<LoadPlan, "connections"> {
+  const { urls, isMillrace: isTimed } = side;
+  return { urls, requests: Number.MAX_SAFE_INTEGER, pools: [pool], seed: 6, rowsMax: 1, prebuilt: PREBUILT, isTimed };
+}
+
+/** wrk saturates, and one connection beside it checks. */
+async function loadByWrk(
+  side: Side,
+  pool: RowPoolOptions,
+  { wrk, ms }: { readonly wrk: WrkLoad; readonly ms: number },
+): Promise<Load> {
+  await using checking = await startLoad({ ...planOf(side, pool), connections: 1 });
+  const share = { connections: Math.ceil(connections / side.urls.length), durationMs: ms };
+  const reports = await Promise.all(side.urls.map((url) => wrk.run(url, share)));
+  const checked = toLoad(side, await checking.stop());
+  const mean = (values: readonly number[]): number => values.reduce((sum, one) => sum + one, 0) / values.length;
+  return {
+    answers: checked.answers + reports.reduce((sum, { answers }) => sum + answers, 0),
+    elapsedMs: mean(reports.map(({ elapsedMs }) => elapsedMs)),
+    latencyMs: {
+      p50: mean(reports.map(({ latencyMs }) => latencyMs.p50)),
+      p99: mean(reports.map(({ latencyMs }) => latencyMs.p99)),
+    },
+    cpuMs: checked.cpuMs + reports.reduce((sum, { cpuMs }) => sum + cpuMs, 0),
+    checked: checked.checked,
+    meanBatchRows: checked.meanBatchRows,
+  };
+}
+
+async function measure(side: Side, round: number, load: (side: Side) => Promise<Load>): Promise<Measurement> {
   const processes = side.processes();
   const before = processes.map(({ pid }) => cpuMsOf(pid));
-  const report = await load(side, modelPath, durationMs);
-  const cpuUs = processes.map(({ pid }, i) => ((cpuMsOf(pid) - before[i]!) * 1000) / report.answers);
+  const { answers, elapsedMs, latencyMs, cpuMs, checked, meanBatchRows } = await load(side);
+  const cpuUs = processes.map(({ pid }, i) => ((cpuMsOf(pid) - before[i]!) * 1000) / answers);
   return {
     round,
     side: side.name,
-    requests: report.answers,
-    elapsedMs: report.elapsedMs,
-    requestsPerSecond: report.answers / (report.elapsedMs / 1000),
+    requests: answers,
+    elapsedMs,
+    requestsPerSecond: answers / (elapsedMs / 1000),
     cpuUs: cpuUs.reduce((sum, one) => sum + one, 0),
     cpuUsByProcess: Object.fromEntries(processes.map(({ name }, i) => [name || "main", cpuUs[i]!])),
-    loadCpuUs: (report.cpuMs * 1000) / report.answers,
-    latencyMs: report.latencyMs,
-    checked: report.identity.requests,
-    meanBatchRows: report.identity.batches[smallMlp.name]?.meanRows ?? 1,
+    loadCpuUs: (cpuMs * 1000) / answers,
+    latencyMs,
+    checked,
+    meanBatchRows,
   };
 }
 
@@ -147,6 +181,13 @@ async function main(): Promise<void> {
   const folder = stack.use(await temporaryFolder());
   const [file] = await writeBenchModels(folder.path, [smallMlp]);
   const modelPath = file?.path ?? "";
+  const pool = { model: smallMlp.name, path: modelPath, rows: PREBUILT, seed: 5 };
+  const wrk = values.load === "wrk" ? stack.use(await WrkLoad.prepare(folder.path, pool)) : undefined;
+  const load = async (side: Side, ms: number): Promise<Load> => {
+    if (wrk !== undefined) return loadByWrk(side, pool, { wrk, ms });
+    const plan = { ...planOf(side, pool), connections, durationMs: ms, checkEvery: CHECK_EVERY };
+    return toLoad(side, await runCheckedLoad(plan));
+  };
   const sides: Side[] = [];
   const addMonolith = async (name: string): Promise<void> => {
     const started = stack.use(new StartedProcess({ argv: ["bench/peers/node-monolith.ts", modelPath] }));
@@ -166,14 +207,14 @@ async function main(): Promise<void> {
 
   const say = (text: string): void => void process.stderr.write(`${text}\n`);
   for (const side of sides) {
-    const { answers, elapsedMs } = await load(side, modelPath, WARM_UP_MS);
+    const { answers, elapsedMs } = await load(side, WARM_UP_MS);
     say(`warm-up  ${side.name}: ${Math.round(answers / (elapsedMs / 1000))} requests/s`);
   }
   const measurements: Measurement[] = [];
   for (let round = 0; round < repetitions; round++) {
     for (let turn = 0; turn < sides.length; turn++) {
       const side = sides[(turn + round) % sides.length]!;
-      const one = await measure(side, modelPath, round);
+      const one = await measure(side, round, (one) => load(one, durationMs));
       measurements.push(one);
       const rate = Math.round(one.requestsPerSecond);
       say(`${round + 1}/${repetitions}  ${side.name}: ${rate} requests/s, ${one.cpuUs.toFixed(1)} µs CPU a request`);
@@ -184,7 +225,7 @@ async function main(): Promise<void> {
   const results = join(ROOT, "bench", "results");
   await mkdir(results, { recursive: true });
   const path = join(results, `throughput-${date.slice(0, 19).replace(/[-:]/g, "").replace("T", "-")}.json`);
-  const options = { repetitions, durationMs, connections, model: smallMlp, checkEvery: CHECK_EVERY };
+  const options = { repetitions, durationMs, connections, model: smallMlp, load: values.load };
   await writeFile(path, `${JSON.stringify({ date, environment, options, measurements }, undefined, 2)}\n`);
   const checked = measurements.reduce((sum, one) => sum + one.checked, 0);
   console.log(`${toTable(sides, measurements)}\n`);
