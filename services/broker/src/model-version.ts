@@ -1,7 +1,6 @@
 import type { ModelDescription, WorkerModel } from "@millrace/protocol";
 import { Backlog, Curve, type CurvePoint, EdfQueue } from "@millrace/scheduling";
 import type { Request } from "./request.ts";
-import { WorkTally } from "./work-tally.ts";
 import type { WorkerSession } from "./worker-session.ts";
 
 /** Curves kept per model version. Buckets come from clients: the book of curves must not grow without bound. */
@@ -24,8 +23,6 @@ export class ModelVersion {
   readonly suspects = new EdfQueue<Request>();
   /** Its requests that have not ended, queued or dispatched. */
   open = 0;
-  /** What was run of it, on all workers that there ever were. */
-  readonly work = new WorkTally();
   /** Ready workers that serve it. */
   readonly #workers = new Set<WorkerSession>();
   #slots = 0;
@@ -80,9 +77,8 @@ export class ModelVersion {
     return [...this.#curves].map(([key, curve]) => ({ key, points: curve.points() }));
   }
 
-  /** Counts a batch that was answered, and learns the pace from it. */
+  /** Learns the pace from a batch that was answered. */
   ran(rows: number, computeMs: number): void {
-    this.work.record(rows, computeMs);
     const rowMs = computeMs / rows;
     this.#rowMs = this.#rowMs === 0 ? rowMs : this.#rowMs + PACE_WEIGHT * (rowMs - this.#rowMs);
   }
