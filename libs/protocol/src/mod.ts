@@ -35,4 +35,5 @@ export {
   type SubmitItem,
   type WorkerModel,
 } from "./message.ts";
+export { type Outcome, outcomeOf, OUTCOMES } from "./outcome.ts";
 export { RequestTable } from "./request-table.ts";

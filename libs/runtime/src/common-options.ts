@@ -27,6 +27,11 @@ export const COMMON_OPTIONS = defineOptions({
     default: "127.0.0.1",
     doc: "Address that the admin server listens on; containers set 0.0.0.0.",
   },
+  metrics: {
+    schema: z.boolean(),
+    default: true,
+    doc: "Record what requests do, for /metrics and the dashboard; without it they show the process and its levels only.",
+  },
   drainGraceMs: {
     schema: z.number().int().min(0).max(3_600_000),
     default: 30_000,

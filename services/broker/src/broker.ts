@@ -10,6 +10,7 @@ import {
 import { Dispatcher, type DispatcherOptions } from "./dispatcher.ts";
 import { GatewaySession } from "./gateway-session.ts";
 import { ModelBook } from "./model-book.ts";
+import { type BrokerObserver, NO_OBSERVER } from "./observer.ts";
 import { Outbox } from "./outbox.ts";
 import type { PeerSession } from "./peer-session.ts";
 import { WorkerSession } from "./worker-session.ts";
@@ -63,7 +64,9 @@ export type BrokerReport = {
  */
 export type BrokerState = "serving" | "draining" | "drained";
 
-export type BrokerOptions = DispatcherOptions & {
+export type BrokerOptions = Omit<DispatcherOptions, "observer"> & {
+  /** Measures what happens; nothing by default. */
+  readonly observer?: BrokerObserver;
   readonly instance: string;
   /** Execution lanes that one worker may announce. */
   readonly slotsMax: number;
@@ -94,6 +97,7 @@ export class Broker {
   state: BrokerState = "serving";
   readonly models = new ModelBook();
   readonly #options: BrokerOptions;
+  readonly #observer: BrokerObserver;
   readonly #sessions = { gateway: new Map<string, GatewaySession>(), worker: new Map<string, WorkerSession>() };
   readonly #dispatcher: Dispatcher;
   /** Errors answered in the present window, by connection. */
@@ -104,8 +108,10 @@ export class Broker {
 
   constructor(options: BrokerOptions) {
     this.#options = options;
+    const { observer = NO_OBSERVER } = options;
+    this.#observer = observer;
     const outbox = new Outbox((session, message) => this.#send(session, message));
-    this.#dispatcher = new Dispatcher(this.models, outbox, options);
+    this.#dispatcher = new Dispatcher(this.models, outbox, { ...options, observer });
   }
 
   /** When `decide` has something to do even if no event comes; Infinity: never. */
@@ -157,7 +163,9 @@ export class Broker {
         return this.#drop(this.#sessions[event.side].get(event.peer), "the connection is gone", nowMs);
       case "tick":
         for (const session of this.#all()) {
-          if (session.isLost(nowMs)) this.#drop(session, "it was silent for too long", nowMs);
+          if (!session.isLost(nowMs)) continue;
+          this.#observer.peer(sideOf(session), "heartbeat_missed");
+          this.#drop(session, "it was silent for too long", nowMs);
         }
         if (nowMs - this.#errorsSinceMs >= ERRORS_WINDOW_MS) {
           this.#errors.clear();
@@ -212,7 +220,7 @@ export class Broker {
         for (const item of message.items) this.#dispatcher.submit(session, item, nowMs);
         return;
       case "CANCEL":
-        for (const item of message.items) this.#dispatcher.cancel(session, item.request);
+        for (const item of message.items) this.#dispatcher.cancel(session, item.request, nowMs);
         return;
       default:
         this.#common(session, event, nowMs);
@@ -265,8 +273,10 @@ export class Broker {
         return;
       case "DRAIN":
         session.state = "draining";
+        this.#observer.peer(event.side, "draining");
         this.#log("info", `${event.side} drains`, { instance: session.instance, reason: message.reason });
         if (session instanceof WorkerSession) {
+          session.withdrawn = [...session.models.keys()];
           this.models.withdraw(session);
           this.#routesChanged = true;
         }
@@ -282,6 +292,7 @@ export class Broker {
   #unreadable(event: BrokerEvent & { type: "unreadable" }, nowMs: number): void {
     const session = this.#sessions[event.side].get(event.peer);
     if (event.code === undefined && session?.skipped(event.seq, nowMs) !== false) return;
+    this.#observer.dropped("malformed");
     this.#drop(session, event.fault, nowMs);
     this.#answerError(event, event.code ?? "not_registered", event.fault);
   }
@@ -311,6 +322,7 @@ export class Broker {
       const identity = { peer, stamp, instance: hello.instance, content: hello };
       session = event.side === "gateway" ? new GatewaySession(identity, nowMs) : new WorkerSession(identity, nowMs);
       sessions.set(peer, session);
+      this.#observer.peer(event.side, "connected");
       this.#log("info", `${event.side} connected`, { instance: hello.instance, peer });
     } else session.resumed(event.stamp, nowMs);
     this.#send(session, {
@@ -328,6 +340,7 @@ export class Broker {
   /** A gap means that messages were lost: the session ends, and the peer starts anew with a clean account. */
   #inOrder(session: PeerSession, event: BrokerEvent & { type: "received" }, nowMs: number): boolean {
     if (session.received(event.stamp, nowMs)) return true;
+    this.#observer.peer(event.side, "messages_lost");
     this.#drop(session, "messages were lost", nowMs);
     return false;
   }
@@ -335,18 +348,20 @@ export class Broker {
   #drop(session: PeerSession | undefined, reason: string, nowMs: number): void {
     if (session === undefined || session.state === "gone") return;
     session.state = "gone";
-    const side = session instanceof WorkerSession ? "worker" : "gateway";
+    const side = sideOf(session);
+    this.#observer.peer(side, "disconnected");
     this.#sessions[side].delete(session.peer);
     this.#log("info", `${side} gone`, { instance: session.instance, peer: session.peer, reason });
     if (session instanceof WorkerSession) {
       this.models.withdraw(session);
       this.#dispatcher.workerLost(session, nowMs);
       this.#routesChanged = true;
-    } else if (session instanceof GatewaySession) this.#dispatcher.gatewayLost(session);
+    } else if (session instanceof GatewaySession) this.#dispatcher.gatewayLost(session, nowMs);
   }
 
   /** Two live processes of one name would end each other's sessions for ever. It tries again, so it is logged but once. */
   #refuseNamesake(event: BrokerEvent & { type: "received" }, other: PeerSession): undefined {
+    this.#observer.peer(event.side, "refused");
     const text = `another live ${event.side} has the name ${other.instance}: names must be unique`;
     const isSent = this.#sendError(event, "invalid_request", text);
     if (isSent && !other.hasNamesake) this.#log("warn", text, { peer: event.peer });
@@ -354,11 +369,13 @@ export class Broker {
   }
 
   #notRegistered(event: BrokerEvent & { type: "received" }): void {
+    this.#observer.dropped("unknown_peer");
     this.#answerError(event, "not_registered", "say HELLO first");
   }
 
   #answerError(event: BrokerEvent & { type: "received" | "unreadable" }, code: ErrorCode, text: string): void {
     const { side, peer } = event;
+    if (event.type === "received" && event.message.command === "HELLO") this.#observer.peer(side, "refused");
     if (this.#sendError(event, code, text)) this.#log("warn", "a message was refused", { side, peer, code, text });
   }
 
@@ -383,7 +400,7 @@ export class Broker {
   }
 
   #send(session: PeerSession, message: Message): void {
-    const side = session instanceof WorkerSession ? "worker" : "gateway";
+    const side = sideOf(session);
     this.#actions.push({ type: "send", side, peer: session.peer, seq: session.nextSeq(), message });
   }
 
@@ -397,6 +414,10 @@ export class Broker {
 }
 
 const SHUTTING_DOWN = "the broker is shutting down";
+
+function sideOf(session: PeerSession): Side {
+  return session instanceof WorkerSession ? "worker" : "gateway";
+}
 
 function drainMessage(reason: string): Message {
   return { command: "DRAIN", reason, graceMs: 0 };

@@ -13,6 +13,7 @@ import { EdfQueue, isDue, type Queued } from "@millrace/scheduling";
 import type { GatewaySession } from "./gateway-session.ts";
 import type { ModelBook } from "./model-book.ts";
 import { type ModelVersion, RETRY_AFTER_DEFAULT_MS } from "./model-version.ts";
+import type { BatchReason, BatchRun, BrokerObserver, RetryReason } from "./observer.ts";
 import type { Outbox } from "./outbox.ts";
 import { createRequest, heldBytesOf, type Request } from "./request.ts";
 import { chooseLoneSlot, chooseSlot, mayHaveEnded } from "./slot-choice.ts";
@@ -25,6 +26,7 @@ export type DispatcherOptions = {
   readonly queueBytesMax: number;
   /** For tests: keep every request in the queue for this long, in ms. */
   readonly testHoldMs: number;
+  readonly observer: BrokerObserver;
 };
 
 /** Why a request is refused; without a better guess it may be tried again after a second. */
@@ -45,6 +47,7 @@ type Turn = Queued & Line;
 /** Runs the life of every request in the broker: queued, batched, dispatched, redelivered, answered. Pure: no clock, no I/O. */
 export class Dispatcher {
   readonly #options: DispatcherOptions;
+  readonly #observer: BrokerObserver;
   readonly #models: ModelBook;
   readonly #outbox: Outbox;
   /** The model versions that may have something waiting. */
@@ -62,6 +65,7 @@ export class Dispatcher {
     this.#models = models;
     this.#outbox = outbox;
     this.#options = options;
+    this.#observer = options.observer;
   }
 
   /** Requests that have not ended. */
@@ -80,7 +84,8 @@ export class Dispatcher {
     const model = this.#models.byRoute(item.route);
     const refusal = this.#closed ?? this.#refusalOf(model, item);
     if (model === undefined || refusal !== undefined) {
-      const why = refusal ?? { code: "model_not_found", text: "the broker knows no such route" };
+      const why = refusal ?? UNKNOWN_ROUTE;
+      this.#observer.refused(model, why.code, nowMs);
       return this.#outbox.reject(gateway, rejectItem({ item, queueMs: 0, retryMs: 0 }, why));
     }
     const request = createRequest({ gateway, model, item }, nowMs);
@@ -88,17 +93,18 @@ export class Dispatcher {
     model.open++;
     this.#open++;
     this.#heldBytes += heldBytesOf(item);
+    this.#observer.submitted(request);
     this.#enqueue(request);
   }
 
-  cancel(gateway: GatewaySession, number: number): void {
+  cancel(gateway: GatewaySession, number: number, nowMs: number): void {
     const request = gateway.requests.get(number);
-    if (request !== undefined) this.#abandon(request);
+    if (request !== undefined) this.#abandon(request, nowMs);
   }
 
   /** The gateway is gone: nobody waits for its requests any more. */
-  gatewayLost(gateway: GatewaySession): void {
-    for (const request of gateway.requests.values()) this.#abandon(request);
+  gatewayLost(gateway: GatewaySession, nowMs: number): void {
+    for (const request of gateway.requests.values()) this.#abandon(request, nowMs);
   }
 
   /** A worker's answers to one batch: learns from them and passes them on, one RESULT a gateway. */
@@ -108,12 +114,15 @@ export class Dispatcher {
     worker.retire(batch, nowMs);
     worker.grantSlot(batch.slot, message.granted);
     learn(batch, message, nowMs);
+    const run = runOf(batch, message, nowMs);
+    this.#observer.batchAnswered(run);
     const answers = new Map<GatewaySession, ResultItem[]>();
     for (const item of message.items) {
       const request = batch.requests[item.request];
       // Not of this batch, answered twice, or cancelled meanwhile.
       if (request?.state !== "dispatched") continue;
       this.#end(request);
+      this.#observer.answered(request, run, item);
       const answer = answerItem(request, item);
       const list = answers.get(request.gateway);
       if (list === undefined) answers.set(request.gateway, [answer]);
@@ -121,8 +130,15 @@ export class Dispatcher {
     }
     const { batchRows, batchWaitUs, computeUs } = message;
     for (const [gateway, items] of answers) {
-      const run = { batch: batch.id, worker: worker.instance, batchRows, batchWaitUs, computeUs };
-      this.#outbox.send(gateway, { command: "RESULT", ...run, items, granted: 0 });
+      const times = { batchRows, batchWaitUs, computeUs };
+      this.#outbox.send(gateway, {
+        command: "RESULT",
+        batch: batch.id,
+        worker: worker.instance,
+        ...times,
+        items,
+        granted: 0,
+      });
     }
     for (const request of batch.requests) {
       if (request.state === "dispatched")
@@ -140,7 +156,7 @@ export class Dispatcher {
       if (message.started) request.failures++;
       if (request.failures >= FAILURES_MAX || request.attempts >= ATTEMPTS_MAX)
         this.#reject(request, "unavailable", `given up after ${request.attempts} attempts: ${message.text}`);
-      else this.#requeue(request, nowMs);
+      else this.#requeue(request, "handed_back", nowMs);
     }
   }
 
@@ -207,7 +223,10 @@ export class Dispatcher {
       return false;
     }
     const bytesMax = worker.bytesMax - worker.bytesOut;
-    this.#dispatch(model.backlog.take({ rowsMax, itemsMax: LIMITS.items, bytesMax }), choice.slot, nowMs);
+    const isIdle = batches.length === 0;
+    const requests = model.backlog.take({ rowsMax, itemsMax: LIMITS.items, bytesMax });
+    const batch = this.#dispatch(requests, choice.slot, nowMs);
+    this.#observer.batchSent(batch, reasonOf(batch, rowsMax, isIdle));
     return true;
   }
 
@@ -215,11 +234,11 @@ export class Dispatcher {
     const slot = chooseLoneSlot(model, this.#reserved);
     const suspect = slot === undefined ? undefined : model.suspects.pop();
     if (slot === undefined || suspect === undefined) return false;
-    this.#dispatch([suspect], slot, nowMs);
+    this.#observer.batchSent(this.#dispatch([suspect], slot, nowMs), "idle");
     return true;
   }
 
-  #dispatch(requests: readonly Request[], slot: Slot, nowMs: number): void {
+  #dispatch(requests: readonly Request[], slot: Slot, nowMs: number): Batch {
     const batch = formBatch({ id: ++this.#batches, slot, requests }, nowMs);
     for (const request of requests) {
       request.queueMs += nowMs - request.sinceMs;
@@ -230,6 +249,7 @@ export class Dispatcher {
     }
     slot.worker.take(batch);
     this.#outbox.send(slot.worker, jobMessage(batch));
+    return batch;
   }
 
   #redeliver(batch: Batch, mayHaveRun: boolean, nowMs: number): void {
@@ -248,7 +268,7 @@ export class Dispatcher {
         }
         request.alone = true;
       }
-      this.#requeue(request, nowMs);
+      this.#requeue(request, "worker_lost", nowMs);
     }
   }
 
@@ -257,7 +277,8 @@ export class Dispatcher {
     this.#waiting.add(request.model);
   }
 
-  #requeue(request: Request, nowMs: number): void {
+  #requeue(request: Request, reason: RetryReason, nowMs: number): void {
+    this.#observer.retried(request.model, reason);
     request.retryMs += nowMs - request.sinceMs;
     request.sinceMs = nowMs;
     request.state = "queued";
@@ -266,15 +287,17 @@ export class Dispatcher {
   }
 
   /** Nobody wants the answer any more: it leaves the queue, or its worker is told. */
-  #abandon(request: Request): void {
+  #abandon(request: Request, nowMs: number): void {
     const { batch } = request;
     if (batch === undefined) request.model[lineOf(request)].remove(request);
     else this.#outbox.cancel(batch.slot.worker, { batch: batch.id, request: batch.requests.indexOf(request) });
     this.#end(request);
+    this.#observer.cancelled(request, nowMs);
   }
 
   #reject(request: Request, code: ErrorCode, text: string): void {
     this.#end(request);
+    this.#observer.rejected(request, code);
     this.#outbox.reject(request.gateway, rejectItem(request, { code, text }));
   }
 
@@ -289,7 +312,7 @@ export class Dispatcher {
 
   /** Why a request cannot be taken, or undefined. */
   #refusalOf(model: ModelVersion | undefined, item: SubmitItem): Refusal | undefined {
-    if (model === undefined) return { code: "model_not_found", text: "the broker knows no such route" };
+    if (model === undefined) return UNKNOWN_ROUTE;
     if (model.workers.size === 0) return { code: "unavailable", text: "no worker serves the model" };
     const { maxBatchSize } = model.description;
     if (item.rows < 1 || item.rows > maxBatchSize)
@@ -299,6 +322,22 @@ export class Dispatcher {
     if (!isFull) return undefined;
     return { code: "queue_full", text: "the broker's queue is full", retryAfterMs: model.drainTimeMs() };
   }
+}
+
+const UNKNOWN_ROUTE: Refusal = { code: "model_not_found", text: "the broker knows no such route" };
+
+function reasonOf(batch: Batch, rowsMax: number, isIdle: boolean): BatchReason {
+  if (batch.rows >= rowsMax) return "full";
+  return isIdle ? "idle" : "paced";
+}
+
+function runOf(batch: Batch, message: MessageOf<"RESULT">, nowMs: number): BatchRun {
+  return {
+    batch,
+    batchWaitMs: message.batchWaitUs / 1000,
+    computeMs: message.computeUs / 1000,
+    roundTripMs: nowMs - batch.dispatchedMs,
+  };
 }
 
 function formBatch(plan: { id: number; slot: Slot; requests: readonly Request[] }, nowMs: number): Batch {

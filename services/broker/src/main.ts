@@ -2,6 +2,7 @@ import {
   createLogger,
   Lifecycle,
   loadOptions,
+  MetricsPage,
   parseTestDelay,
   processName,
   reportReady,
@@ -9,7 +10,10 @@ import {
   runUntilSignal,
   startAdminServer,
 } from "@millrace/runtime";
+import packageJson from "../package.json" with { type: "json" };
 import { OPTIONS } from "./config.ts";
+import { BrokerMetrics } from "./metrics.ts";
+import { NO_OBSERVER } from "./observer.ts";
 import { BrokerServer } from "./server.ts";
 
 /** Execution lanes that one worker may announce. */
@@ -22,6 +26,7 @@ export async function main(argv: string[]): Promise<void> {
   const logger = createLogger({ role: "broker", name, level: options.logLevel });
   const lifecycle = new Lifecycle();
 
+  const metrics = new BrokerMetrics(packageJson.version);
   let server: BrokerServer | undefined;
   const admin = await startAdminServer({
     host: options.adminHost,
@@ -31,6 +36,7 @@ export async function main(argv: string[]): Promise<void> {
       "/models": () => server?.core.models.describe(),
       "/sessions": () => server?.core.describeSessions(),
     },
+    handlers: { "/metrics": new MetricsPage(metrics.values).handler },
   });
   lifecycle.onDrain(() => admin.close());
   server = await BrokerServer.start({
@@ -41,9 +47,11 @@ export async function main(argv: string[]): Promise<void> {
     testHoldMs: parseTestDelay(options.testDelay).get("broker_queue") ?? 0,
     gatewayAddress: `tcp://${options.host}:${options.gatewayPort}`,
     workerAddress: `tcp://${options.host}:${options.workerPort}`,
+    observer: options.metrics ? metrics : NO_OBSERVER,
     logger,
   });
   const { core } = server;
+  metrics.watch(core);
   lifecycle.onDrain((reason) => server?.drain(reason));
 
   const addresses = { gateways: server.address("gateway"), workers: server.address("worker"), admin: admin.address };

@@ -18,6 +18,8 @@ export type Request = Bucketed & {
   readonly gateway: GatewaySession;
   readonly model: ModelVersion;
   readonly item: SubmitItem;
+  /** When it came, on the broker's clock. */
+  readonly receivedMs: number;
   state: RequestState;
   /** The batch that it is in while `dispatched`. */
   batch: Batch | undefined;
@@ -52,6 +54,7 @@ export function createRequest(
     bytes: item.payload.byteLength,
     deadlineMs: nowMs + item.budgetUs / 1000,
     queueIndex: -1,
+    receivedMs: nowMs,
     state: "queued",
     batch: undefined,
     sinceMs: nowMs,

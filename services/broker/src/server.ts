@@ -3,6 +3,7 @@ import { performance } from "node:perf_hooks";
 import { decodeMessage, encodeMessage } from "@millrace/protocol";
 import { type Logger, OptionError } from "@millrace/runtime";
 import { openRouter, type RouterHandlers, type RouterSocket } from "@millrace/transport";
+import { type BrokerObserver, NO_OBSERVER } from "./observer.ts";
 import { Broker, type BrokerOptions, type BrokerReport, type Side } from "./broker.ts";
 
 /** How often silence is judged, in ms: fine against the 1.5 s after which it means something. */
@@ -21,6 +22,7 @@ export type BrokerServerOptions = BrokerOptions & {
 export class BrokerServer {
   readonly core: Broker;
   readonly #logger: Logger;
+  readonly #observer: BrokerObserver;
   readonly #onReport: (report: BrokerReport) => void;
   readonly #epoch = randomBytes(8).toString("hex");
   readonly #sockets: Partial<Record<Side, RouterSocket>> = {};
@@ -31,6 +33,7 @@ export class BrokerServer {
   private constructor(options: BrokerServerOptions) {
     this.core = new Broker(options);
     this.#logger = options.logger;
+    this.#observer = options.observer ?? NO_OBSERVER;
     this.#onReport = options.onReport ?? (() => {});
     this.#ticker = setInterval(() => {
       this.core.handle({ type: "tick" }, performance.now());
@@ -85,15 +88,19 @@ export class BrokerServer {
   #handlers(side: Side): RouterHandlers {
     return {
       onMessage: (peer, frames) => {
-        const decoded = decodeMessage(frames);
+        // Reading a message is part of the time that its requests are here.
         const nowMs = performance.now();
+        const decoded = decodeMessage(frames);
         if (decoded.ok) {
           const { preamble, message } = decoded;
           this.core.handle({ type: "received", side, peer, stamp: preamble, message }, nowMs);
         } else if (decoded.answer !== undefined || decoded.seq > 0) {
           const { answer: code, fault, seq } = decoded;
           this.core.handle({ type: "unreadable", side, peer, code, fault, seq }, nowMs);
-        } else this.#logger.debug({ side, fault: decoded.fault }, "dropped a message that is not MRP/1");
+        } else {
+          this.#observer.dropped("malformed");
+          this.#logger.debug({ side, fault: decoded.fault }, "dropped a message that is not MRP/1");
+        }
       },
       onGone: (peer) => {
         this.core.handle({ type: "gone", side, peer }, performance.now());
@@ -116,6 +123,7 @@ export class BrokerServer {
         this.#sockets[action.side]?.send(action.peer, frames);
       }
     }
+    this.#observer.turnSent(performance.now());
     if (this.core.state === "drained") this.#onDrained?.();
     clearTimeout(this.#wake);
     const { wakeAtMs } = this.core;

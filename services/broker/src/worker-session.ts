@@ -48,6 +48,8 @@ export class WorkerSession extends PeerSession {
   isolated: Batch | undefined;
   /** Its ready models, by version; the entry holds the worker's own number, as JOB needs it. */
   readonly models = new Map<ModelVersion, WorkerModel>();
+  /** What it served before it asked to be sent nothing new. */
+  withdrawn: readonly ModelVersion[] = [];
   readonly handOver = new HandOver();
   /** What it has run of each version. Bounded: a worker that lives long may have served any number. */
   readonly work = new Map<ModelVersion, WorkTally>();

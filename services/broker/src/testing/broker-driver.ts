@@ -1,5 +1,6 @@
 import { errorCodeOf, type Message, type MessageOf, type SubmitItem } from "@millrace/protocol";
 import { Broker, type BrokerEvent, type BrokerOptions, type Side } from "../broker.ts";
+import { type BrokerObserver, NO_OBSERVER } from "../observer.ts";
 import {
   creditMessage,
   helloMessage,
@@ -29,10 +30,12 @@ export type Answer = { readonly request: number; readonly attempt: number; reado
 export class BrokerDriver {
   readonly core: Broker;
   nowMs = 10_000;
+  readonly #observer: BrokerObserver;
   readonly #peers = new Map<string, FakePeer>();
   #connections = 0;
 
   constructor(options: Partial<BrokerOptions> = {}) {
+    this.#observer = options.observer ?? NO_OBSERVER;
     this.core = new Broker({ ...OPTIONS, ...options });
   }
 
@@ -66,6 +69,7 @@ export class BrokerDriver {
     for (const action of this.core.actions()) {
       if (action.type === "send") this.#peers.get(`${action.side} ${action.peer}`)?.hears(action.message, action.seq);
     }
+    this.#observer.turnSent(this.nowMs);
   }
 
   /** Lets time pass: the broker is woken when it asks for it, ticks pass, and peers that are not silent say PING. */

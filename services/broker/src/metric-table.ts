@@ -1,0 +1,141 @@
+import { defineMetrics, PROCESS_METRICS, REQUEST_BUCKETS, ROWS_BUCKETS, STAGE_BUCKETS } from "@millrace/runtime";
+
+/** Every metric of the broker. */
+export const BROKER_METRICS = defineMetrics({
+  millrace_broker_queue_depth: {
+    type: "gauge",
+    unit: "requests",
+    labels: ["model"],
+    help: "Requests that wait for a slot.",
+  },
+  millrace_broker_queue_rows: {
+    type: "gauge",
+    unit: "rows",
+    labels: ["model"],
+    help: "Rows that wait for a slot: what the bound of the queue counts.",
+  },
+  millrace_broker_queue_oldest_age_seconds: {
+    type: "gauge",
+    unit: "seconds",
+    labels: ["model"],
+    help: "How long the request that has waited longest has waited; 0 where none waits.",
+  },
+  millrace_broker_inflight_requests: {
+    type: "gauge",
+    unit: "requests",
+    labels: ["model"],
+    help: "Requests that a worker has and has not answered.",
+  },
+  millrace_broker_demand_request_seconds_total: {
+    type: "counter",
+    unit: "request-seconds",
+    labels: ["model"],
+    help: "Time integral of the requests that the broker has, waiting or at a worker.",
+    query: "sum by (model) (rate(millrace_broker_demand_request_seconds_total[1m]))",
+  },
+  millrace_broker_messages_total: {
+    type: "counter",
+    unit: "requests",
+    labels: ["model", "outcome"],
+    help: "Requests that ended here, by how: ok, shed, expired, error, cancelled.",
+    query: "sum by (model, outcome) (rate(millrace_broker_messages_total[1m]))",
+  },
+  millrace_broker_request_duration_seconds: {
+    type: "histogram",
+    unit: "seconds",
+    labels: ["model", "outcome"],
+    buckets: REQUEST_BUCKETS,
+    help: "Residence in the broker: from the SUBMIT being received to the answer being handed to the socket.",
+    query:
+      'histogram_quantile(0.99, sum by (le, model) (rate(millrace_broker_request_duration_seconds_bucket{outcome="ok"}[1m])))',
+  },
+  millrace_broker_stage_duration_seconds: {
+    type: "histogram",
+    unit: "seconds",
+    labels: ["model", "stage"],
+    buckets: STAGE_BUCKETS,
+    help: "Stages of the requests that a worker answered, as the broker sees them; together they are the residence, up to the sending.",
+    query:
+      "sum by (stage) (rate(millrace_broker_stage_duration_seconds_sum[1m])) / sum by (stage) (rate(millrace_broker_stage_duration_seconds_count[1m]))",
+  },
+  millrace_broker_queue_wait_seconds: {
+    type: "histogram",
+    unit: "seconds",
+    labels: ["model"],
+    buckets: STAGE_BUCKETS,
+    help: "How long a request had waited in the queue when it was sent to a worker, over all attempts so far.",
+  },
+  millrace_broker_worker_roundtrip_seconds: {
+    type: "histogram",
+    unit: "seconds",
+    labels: ["model"],
+    buckets: STAGE_BUCKETS,
+    help: "From sending a batch to a worker to its answer.",
+  },
+  millrace_broker_rejected_total: {
+    type: "counter",
+    unit: "requests",
+    labels: ["model", "reason"],
+    help: "Requests that the broker itself refused or gave up, by error code.",
+  },
+  millrace_broker_retries_total: {
+    type: "counter",
+    unit: "requests",
+    labels: ["model", "reason"],
+    help: "Requests that went back to the queue: their worker was lost, or handed them back.",
+  },
+  millrace_broker_batches_total: {
+    type: "counter",
+    unit: "batches",
+    labels: ["model", "reason"],
+    help: "Batches that were sent, by why they left: full, paced, deadline (none yet), idle.",
+  },
+  millrace_broker_batch_rows: {
+    type: "histogram",
+    unit: "rows",
+    labels: ["model"],
+    buckets: ROWS_BUCKETS,
+    help: "Rows of the batches that were sent.",
+    query: "rate(millrace_broker_batch_rows_sum[1m]) / rate(millrace_broker_batch_rows_count[1m])",
+  },
+  millrace_broker_batch_compute_seconds: {
+    type: "histogram",
+    unit: "seconds",
+    labels: ["model"],
+    buckets: STAGE_BUCKETS,
+    help: "Compute time of the batches that were answered, as their workers measured it.",
+  },
+  millrace_broker_busy_seconds_total: {
+    type: "counter",
+    unit: "seconds",
+    labels: ["model"],
+    help: "Compute time of all answered batches: the slots that the model keeps busy.",
+    query: "sum by (model) (rate(millrace_broker_busy_seconds_total[1m]))",
+  },
+  millrace_broker_workers: {
+    type: "gauge",
+    unit: "workers",
+    labels: ["model", "version", "state"],
+    help: "Workers that serve a version: ready; suspect: silent, gets nothing new; draining: finishes what it has.",
+    query: 'sum by (model) (millrace_broker_workers{state="ready"})',
+  },
+  millrace_broker_worker_credits: {
+    type: "gauge",
+    unit: "credits",
+    labels: ["model"],
+    help: "Batches that ready workers of the model may still be sent now.",
+  },
+  millrace_broker_peer_events_total: {
+    type: "counter",
+    unit: "events",
+    labels: ["peer", "event"],
+    help: "Sessions: connected, draining, disconnected; and why: heartbeat_missed, messages_lost, refused.",
+  },
+  millrace_broker_dropped_messages_total: {
+    type: "counter",
+    unit: "messages",
+    labels: ["reason"],
+    help: "Messages that were thrown away: malformed, or of no session (unknown_peer). 0 while all is well.",
+  },
+  ...PROCESS_METRICS,
+});

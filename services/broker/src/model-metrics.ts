@@ -1,0 +1,146 @@
+import { type ErrorCode, type Outcome, OUTCOMES } from "@millrace/protocol";
+import type { Counter, Gauge, Histogram, Metrics } from "@millrace/runtime";
+import type { ModelLoad } from "./load-survey.ts";
+import type { BROKER_METRICS } from "./metric-table.ts";
+import { BATCH_REASONS, type BatchReason, RETRY_REASONS, type RetryReason } from "./observer.ts";
+
+/** The stages that the broker knows the time of; together with the sending they are a request's residence. */
+export const BROKER_STAGES = ["broker_queue", "retry", "batch_wait", "compute", "network"] as const;
+export type BrokerStage = (typeof BROKER_STAGES)[number];
+
+/** The error codes that the broker itself gives. */
+const REJECT_CODES: readonly ErrorCode[] = [
+  "queue_full",
+  "deadline_exceeded",
+  "unavailable",
+  "draining",
+  "too_many_rows",
+  "model_not_found",
+  "worker_lost",
+  "poison",
+  "internal",
+];
+
+/** The recorders of one model, all there from the beginning. */
+export class ModelMetrics {
+  readonly model: string;
+  readonly durations: Readonly<Record<Outcome, Histogram>>;
+  readonly stages: Readonly<Record<BrokerStage, Histogram>>;
+  readonly batches: Readonly<Record<BatchReason, Counter>>;
+  readonly retries: Readonly<Record<RetryReason, Counter>>;
+  readonly queueWait: Histogram;
+  readonly roundTrip: Histogram;
+  readonly batchRows: Histogram;
+  readonly batchCompute: Histogram;
+  readonly busy: Counter;
+  readonly queueDepth: Gauge;
+  readonly queueRows: Gauge;
+  readonly oldestAge: Gauge;
+  readonly inFlight: Gauge;
+  readonly credits: Gauge;
+  readonly #messages: Readonly<Record<Outcome, Counter>>;
+  readonly #demand: Counter;
+  readonly #rejects: Readonly<Partial<Record<ErrorCode, Counter>>>;
+  #open = 0;
+  /** Σ ends − Σ begins, in ms: with open × now it is the integral of the open requests over time. */
+  #demandMs = 0;
+
+  constructor(values: Metrics<typeof BROKER_METRICS>, model: string) {
+    this.model = model;
+    this.durations = record(OUTCOMES, (outcome) =>
+      values.histogram("millrace_broker_request_duration_seconds", { model, outcome }),
+    );
+    this.stages = record(BROKER_STAGES, (stage) =>
+      values.histogram("millrace_broker_stage_duration_seconds", { model, stage }),
+    );
+    this.batches = record(BATCH_REASONS, (reason) =>
+      values.counter("millrace_broker_batches_total", { model, reason }),
+    );
+    this.retries = record(RETRY_REASONS, (reason) =>
+      values.counter("millrace_broker_retries_total", { model, reason }),
+    );
+    this.queueWait = values.histogram("millrace_broker_queue_wait_seconds", { model });
+    this.roundTrip = values.histogram("millrace_broker_worker_roundtrip_seconds", { model });
+    this.batchRows = values.histogram("millrace_broker_batch_rows", { model });
+    this.batchCompute = values.histogram("millrace_broker_batch_compute_seconds", { model });
+    this.busy = values.counter("millrace_broker_busy_seconds_total", { model });
+    this.queueDepth = values.gauge("millrace_broker_queue_depth", { model });
+    this.queueRows = values.gauge("millrace_broker_queue_rows", { model });
+    this.oldestAge = values.gauge("millrace_broker_queue_oldest_age_seconds", { model });
+    this.inFlight = values.gauge("millrace_broker_inflight_requests", { model });
+    this.credits = values.gauge("millrace_broker_worker_credits", { model });
+    this.#messages = record(OUTCOMES, (outcome) =>
+      values.counter("millrace_broker_messages_total", { model, outcome }),
+    );
+    this.#demand = values.counter("millrace_broker_demand_request_seconds_total", { model });
+    this.#rejects = record(REJECT_CODES, (reason) =>
+      values.counter("millrace_broker_rejected_total", { model, reason }),
+    );
+  }
+
+  /** A request is here from now on. */
+  begin(nowMs: number): void {
+    this.#open++;
+    this.#demandMs -= nowMs;
+  }
+
+  /** The broker refuses a request or gives it up. */
+  reject(code: ErrorCode): void {
+    this.#rejects[code]?.add();
+  }
+
+  /** A request has ended, and its answer is with the socket. */
+  end(outcome: Outcome, receivedMs: number, nowMs: number): void {
+    this.#open--;
+    this.#demandMs += nowMs;
+    this.durations[outcome].observe((nowMs - receivedMs) / 1000);
+  }
+
+  /** Sets what follows from the rest, and the levels to 0: they are added up by version. */
+  refresh(nowMs: number): void {
+    for (const level of [this.queueDepth, this.queueRows, this.oldestAge, this.inFlight, this.credits]) level.set(0);
+    this.#demand.raiseTo((this.#demandMs + this.#open * nowMs) / 1000);
+    for (const outcome of OUTCOMES) this.#messages[outcome].raiseTo(this.durations[outcome].count);
+  }
+
+  addLoad({ queued, inFlight, oldestMs }: ModelLoad, nowMs: number): void {
+    this.queueDepth.value += queued;
+    this.inFlight.value += inFlight;
+    this.oldestAge.set(Math.max(this.oldestAge.value, (nowMs - oldestMs) / 1000));
+  }
+}
+
+function record<const Key extends string, Value>(keys: readonly Key[], make: (key: Key) => Value): Record<Key, Value> {
+  return Object.fromEntries(keys.map((key) => [key, make(key)])) as Record<Key, Value>;
+}
+
+const LENGTH_MIN = 1024;
+
+/** Requests that end in this turn: their time here is over when the turn's messages are with the sockets. Allocates nothing but to grow. */
+export class TurnEndings {
+  readonly #models: ModelMetrics[] = [];
+  readonly #outcomes: Outcome[] = [];
+  #receivedMs = new Float64Array(LENGTH_MIN);
+  #length = 0;
+
+  add(model: ModelMetrics, outcome: Outcome, receivedMs: number): void {
+    const at = this.#length++;
+    if (at === this.#receivedMs.length) this.#grow();
+    this.#models[at] = model;
+    this.#outcomes[at] = outcome;
+    this.#receivedMs[at] = receivedMs;
+  }
+
+  end(nowMs: number): void {
+    for (let at = 0; at < this.#length; at++) {
+      this.#models[at]!.end(this.#outcomes[at]!, this.#receivedMs[at]!, nowMs);
+    }
+    this.#length = 0;
+  }
+
+  #grow(): void {
+    const grown = new Float64Array(this.#receivedMs.length * 2);
+    grown.set(this.#receivedMs);
+    this.#receivedMs = grown;
+  }
+}
