@@ -200,6 +200,7 @@ test.each<[string, string, number]>([
   ],
   ["no Host", "GET /livez HTTP/1.1\r\n\r\n", 400],
   ["a Host that is none", "GET /livez HTTP/1.1\r\nHost: a b\r\n\r\n", 400],
+  ["a Host that is none, on the hot route", "POST /v2/models/m/infer HTTP/1.1\r\nHost: x@y\r\n\r\n", 400],
   ["a target that is none", "GET livez HTTP/1.1\r\nHost: x\r\n\r\n", 400],
 ])("%s is refused in JSON", async (_, bytes, status) => {
   const { port } = await start();

@@ -91,8 +91,20 @@ function requestListener(app: GatewayApp): Listener {
   return (incoming, outgoing) => {
     if (incoming.headers.host === undefined && incoming.httpVersionMinor > 0) {
       refuse(incoming, outgoing, "the header Host is missing");
-    } else void serve(incoming, outgoing);
+    } else if (!isKnownHost(incoming.headers.host) || !app.serveHot(incoming, outgoing)) void serve(incoming, outgoing);
   };
+}
+
+/** Plain values of Host that make a URL, of which a gateway meets few. What is not among them, the adapter judges. */
+const knownHosts = new Set<string>();
+const KNOWN_HOSTS_MAX = 64;
+const PLAIN_HOST = /^[\w.:[\]-]+$/;
+
+function isKnownHost(host: string | undefined): boolean {
+  if (host === undefined || knownHosts.has(host)) return true;
+  if (knownHosts.size >= KNOWN_HOSTS_MAX || !PLAIN_HOST.test(host) || !URL.canParse(`http://${host}/`)) return false;
+  knownHosts.add(host);
+  return true;
 }
 
 /** Answers what never reaches a route, and ends the connection. */
