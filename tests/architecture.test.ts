@@ -23,6 +23,8 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
   "inference-worker": [
     "main",
     "config",
+    "metrics",
+    "metric-table",
     "worker",
     "model-loader",
     "repository",

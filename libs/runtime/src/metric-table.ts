@@ -69,7 +69,7 @@ function faultOf(name: string, row: MetricRow): string {
   if (!/^millrace(_[a-z0-9]+)+$/.test(name)) return "names are millrace_… in snake case";
   if ((row.type === "counter") !== name.endsWith("_total")) return "counters, and only they, end in _total";
   if (row.unit === "seconds" && !/_seconds(_total)?$/.test(name)) return "its unit belongs into its name";
-  if (row.labels.some((label) => !/^[a-z][a-z_]*$/.test(label) || label === "le")) return "a label has a wrong name";
+  if (row.labels.some((label) => !/^[a-z][a-z0-9_]*$/.test(label) || label === "le")) return "a label has a wrong name";
   if (row.type !== "histogram") return "";
   const isAscending = row.buckets.every((bound, i) => i === 0 || bound > row.buckets[i - 1]!);
   return row.buckets.length > 0 && isAscending ? "" : "bounds must ascend";

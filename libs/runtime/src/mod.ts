@@ -18,6 +18,7 @@ export {
   runUntilSignal,
   type RunUntilSignalOptions,
 } from "./lifecycle.ts";
+export { LINK_METRICS, LinkMetrics, type LinkSource } from "./link-metrics.ts";
 export { createLogger, type Logger } from "./logger.ts";
 export {
   defineMetrics,

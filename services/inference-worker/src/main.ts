@@ -3,6 +3,7 @@ import {
   createLogger,
   Lifecycle,
   loadOptions,
+  MetricsPage,
   parseTestDelay,
   processName,
   reportReady,
@@ -10,7 +11,9 @@ import {
   runUntilSignal,
   startAdminServer,
 } from "@millrace/runtime";
+import packageJson from "../package.json" with { type: "json" };
 import { OPTIONS } from "./config.ts";
+import { NO_OBSERVER, WorkerMetrics } from "./metrics.ts";
 import { loadModels } from "./model-loader.ts";
 import { startRunnerThread } from "./runner-host.ts";
 import { Worker } from "./worker.ts";
@@ -25,6 +28,7 @@ export async function main(argv: string[]): Promise<void> {
   let worker: Worker | undefined;
   void runUntilSignal({ lifecycle, logger, drainGraceMs, left: () => `${worker?.outstanding ?? 0} batches` });
 
+  const metrics = new WorkerMetrics(packageJson.version);
   const admin = await startAdminServer({
     host: options.adminHost,
     port: options.adminPort,
@@ -32,6 +36,7 @@ export async function main(argv: string[]): Promise<void> {
       if (lifecycle.state !== "ready") return { ready: false, reason: lifecycle.state };
       return worker?.isConnected === true ? { ready: true } : { ready: false, reason: "no broker can be reached" };
     },
+    handlers: { "/metrics": new MetricsPage(metrics.values).handler },
   });
   lifecycle.onDrain(() => admin.close());
 
@@ -51,7 +56,13 @@ export async function main(argv: string[]): Promise<void> {
   }
   lifecycle.onDrain(async () => void (await Promise.all(threads.map((thread) => thread.close()))));
 
-  const models = await loadModels({ dir: options.models, threads, threadsPerSlot, logger });
+  const models = await loadModels({
+    dir: options.models,
+    threads,
+    threadsPerSlot,
+    logger,
+    onLoaded: (model, seconds) => metrics.loaded(model, { seconds, slots: threads.length }),
+  });
   if (lifecycle.state !== "starting") return;
   worker = new Worker({
     brokers: options.brokers,
@@ -61,6 +72,7 @@ export async function main(argv: string[]): Promise<void> {
     bytesMax: options.bytesMax,
     models,
     threads,
+    observer: options.metrics ? metrics : NO_OBSERVER,
     logger,
     testDelays,
     onWelcome: () => {
@@ -70,6 +82,7 @@ export async function main(argv: string[]): Promise<void> {
       reportReady({ addresses: { admin: admin.address } });
     },
   });
+  metrics.links.watch(worker.links);
   lifecycle.onDrain((reason) => worker?.drain(reason));
 }
 

@@ -13,6 +13,8 @@ export type LoaderOptions = {
   /** onnxruntime threads of a slot; part of what a curve is good for. */
   readonly threadsPerSlot: number;
   readonly logger: Logger;
+  /** Is told of every model that was tried, and how long that took, in seconds. */
+  readonly onLoaded: (model: WorkerModel, seconds: number) => void;
 };
 
 /**
@@ -26,8 +28,12 @@ export async function loadModels(options: LoaderOptions): Promise<WorkerModel[]>
   if (found.length > LIMITS.list)
     logger.error({ models: found.length, max: LIMITS.list }, "too many models; the rest is left out");
   const models: WorkerModel[] = [];
-  for (const [index, model] of found.slice(0, LIMITS.list).entries())
-    models.push(await loadModel(options, model, index));
+  for (const [index, one] of found.slice(0, LIMITS.list).entries()) {
+    const startedMs = performance.now();
+    const model = await loadModel(options, one, index);
+    models.push(model);
+    options.onLoaded(model, (performance.now() - startedMs) / 1000);
+  }
   return models;
 }
 

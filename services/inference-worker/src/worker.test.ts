@@ -9,6 +9,7 @@ import {
 import { createLogger } from "@millrace/runtime";
 import { openRouter } from "@millrace/transport";
 import { expect, onTestFinished, test } from "vitest";
+import { NO_OBSERVER } from "./metrics.ts";
 import { Worker } from "./worker.ts";
 
 /** What a worker says but for HELLO and PING, and a way to answer it; every HELLO is answered with WELCOME. */
@@ -63,6 +64,7 @@ function startWorker(brokers: readonly { readonly address: string }[]) {
   const about = { reason: "", platform: "simulated", digest: "", timeoutMs: 0, sloMs: 0 };
   const model = { name: "m", version: "1", state: "ready", batching: true, maxBatchSize: 1, ...about } as const;
   const worker = new Worker({
+    observer: NO_OBSERVER,
     brokers: brokers.map(({ address }) => address),
     discoveryIntervalMs: 1_000,
     dnsServers: [],

@@ -12,6 +12,7 @@ import {
 import type { Logger, Stage } from "@millrace/runtime";
 import { BrokerLinks, type BrokerLinksOptions } from "@millrace/transport";
 import { answersOf, type Job, jobOf, prepare, prepareAlone, type Prepared, refusalsOf, type Session } from "./job.ts";
+import type { WorkerObserver } from "./metrics.ts";
 import type { RunnerThread } from "./runner-host.ts";
 import { type Ran, RunnerError } from "./runner.ts";
 import { Slot } from "./slot.ts";
@@ -22,6 +23,7 @@ export type WorkerOptions = Pick<BrokerLinksOptions, "brokers" | "discoveryInter
   readonly models: readonly WorkerModel[];
   /** One a slot; each has loaded all ready models, under their index. */
   readonly threads: readonly Pick<RunnerThread, "run">[];
+  readonly observer: WorkerObserver;
   readonly logger: Logger;
   /** Called at the first WELCOME. */
   readonly onWelcome: () => void;
@@ -81,6 +83,11 @@ export class Worker {
     return this.#sessions.size > 0;
   }
 
+  /** The connections to brokers, for metrics. */
+  get links(): BrokerLinks {
+    return this.#links;
+  }
+
   /** Batches that are here. */
   get outstanding(): number {
     return this.#slots.reduce((sum, slot) => sum + slot.outstanding, 0);
@@ -96,7 +103,8 @@ export class Worker {
   }
 
   #onActive(broker: string, welcome: Content<"WELCOME">): void {
-    const { logger, models, onWelcome } = this.#options;
+    const { logger, models, observer, onWelcome } = this.#options;
+    observer.brokerFound();
     logger.info({ broker: welcome.instance, address: broker, models: models.length }, "connected to the broker");
     const session = { broker, granted: this.#slots.map((slot) => slot.windowOf(broker)) };
     this.#sessions.set(broker, session);
@@ -109,6 +117,7 @@ export class Worker {
   /** The broker has what was staged run elsewhere; what runs here runs on for nobody. */
   #onLost(broker: string, reason: string): void {
     this.#options.logger.warn({ address: broker, reason }, "lost the broker");
+    this.#options.observer.brokerLost();
     const session = this.#sessions.get(broker);
     this.#sessions.delete(broker);
     if (session !== undefined) for (const slot of this.#slots) slot.unstage(session);
@@ -162,17 +171,26 @@ export class Worker {
 
   async #run(slot: Slot, job: Job): Promise<void> {
     if (this.#options.testDelays.size > 0 && (await this.#delayForTest(slot, job))) return;
+    const startedMs = performance.now();
     const execution = await this.#execute(slot, job);
+    const busyMs = performance.now() - startedMs;
     this.#retire(slot, job);
     // The next batch starts before this one's answers are cut and encoded.
     this.#startNext(slot);
+    const runs = execution.pieces.map(({ prepared, ran }) => ({
+      rows: prepared.assembled.rows,
+      computeMs: ran.computeMs,
+    }));
+    this.#options.observer.batchDone(job.index, { runs, waitMs: waitMsOf(job, execution), busyMs });
     await sleepIf(this.#options.testDelays.get("network"));
     const session = this.#sessions.get(job.session.broker);
     const isServing = this.#state.name === "serving";
     if (session === job.session) {
       // The answer grants the place of its batch anew.
       const granted = isServing ? session.granted[slot.index]! : 0;
-      this.#send(session, resultOf(job, execution, { worker: this.#options.instance, granted }));
+      const result = resultOf(job, execution, { worker: this.#options.instance, granted });
+      this.#options.observer.answered(job.index, result.items);
+      this.#send(session, result);
     } else if (session !== undefined && isServing) {
       // A lost session's batch has no answer: the new session was not granted its place.
       this.#sendCredit(session);
@@ -309,17 +327,25 @@ export class Worker {
 /** The clock of the runner threads (process.hrtime) at zero of ours (performance.now). */
 const CLOCK_ORIGIN_NS = process.hrtime.bigint() - BigInt(Math.round(performance.now() * 1e6));
 
+/** From receiving a batch to its first run, in ms, without a run that failed before: that is retry. */
+function waitMsOf(job: Job, { pieces, failedMs }: Execution): number {
+  const [first] = pieces;
+  if (first === undefined) return 0;
+  const startedMs = Number(first.ran.startedNs - CLOCK_ORIGIN_NS) / 1e6;
+  return Math.max(0, startedMs - job.receivedMs - failedMs);
+}
+
 /**
  * The answers of a batch. `batchRows` is 0 where the requests ran one by one, or none ran: no number fits all of them, and the
- * curve must learn nothing from it. The run that failed before is their retry, not their wait.
+ * curve must learn nothing from it.
  */
 function resultOf(
   job: Job,
-  { pieces, failedMs }: Execution,
+  execution: Execution,
   given: { readonly worker: string; readonly granted: number },
 ): MessageOf<"RESULT"> {
+  const { pieces, failedMs } = execution;
   const [first] = pieces;
-  const startedMs = first === undefined ? job.receivedMs : Number(first.ran.startedNs - CLOCK_ORIGIN_NS) / 1e6;
   const computeMs = pieces.reduce((sum, { ran }) => sum + ran.computeMs, 0);
   const answers = pieces.flatMap(({ prepared, ran }) => answersOf(job, prepared, ran.outputs));
   const retryUs = Math.round(failedMs * 1000);
@@ -328,7 +354,7 @@ function resultOf(
     batch: job.batch,
     worker: given.worker,
     batchRows: failedMs === 0 && first !== undefined ? first.prepared.assembled.rows : 0,
-    batchWaitUs: Math.max(0, Math.round((startedMs - job.receivedMs - failedMs) * 1000)),
+    batchWaitUs: Math.round(waitMsOf(job, execution) * 1000),
     computeUs: Math.round(computeMs * 1000),
     items: [...answers, ...refusalsOf(job)].map((item) => (retryUs === 0 ? item : { ...item, retryUs })),
     granted: given.granted,

@@ -1,0 +1,75 @@
+import { defineMetrics, LINK_METRICS, PROCESS_METRICS, ROWS_BUCKETS, STAGE_BUCKETS } from "@millrace/runtime";
+
+/** Every metric of the worker. */
+export const WORKER_METRICS = defineMetrics({
+  millrace_worker_slots: {
+    type: "gauge",
+    unit: "slots",
+    labels: ["model"],
+    help: "Execution lanes that run the model; all models of a worker share them.",
+  },
+  millrace_worker_busy_seconds_total: {
+    type: "counter",
+    unit: "seconds",
+    labels: ["model"],
+    help: "Time that slots were taken by batches of the model, from the start of the run to its end.",
+    query: "sum by (model) (rate(millrace_worker_busy_seconds_total[1m])) / sum by (model) (millrace_worker_slots)",
+  },
+  millrace_worker_batches_total: {
+    type: "counter",
+    unit: "batches",
+    labels: ["model"],
+    help: "Batches that are through, whether they ran or not.",
+  },
+  millrace_worker_rows_total: {
+    type: "counter",
+    unit: "rows",
+    labels: ["model"],
+    help: "Rows that were run.",
+    query: "sum by (model) (rate(millrace_worker_rows_total[1m]))",
+  },
+  millrace_worker_batch_size: {
+    type: "histogram",
+    unit: "rows",
+    labels: ["model"],
+    buckets: ROWS_BUCKETS,
+    help: "Rows of one run.",
+    query: "rate(millrace_worker_batch_size_sum[1m]) / rate(millrace_worker_batch_size_count[1m])",
+  },
+  millrace_worker_batch_wait_seconds: {
+    type: "histogram",
+    unit: "seconds",
+    labels: ["model"],
+    buckets: STAGE_BUCKETS,
+    help: "From receiving a batch to its run: staged behind another, put together, handed to the slot.",
+  },
+  millrace_worker_inference_seconds: {
+    type: "histogram",
+    unit: "seconds",
+    labels: ["model", "provider"],
+    buckets: STAGE_BUCKETS,
+    help: "One run of the model.",
+    query: "histogram_quantile(0.99, sum by (le, model) (rate(millrace_worker_inference_seconds_bucket[1m])))",
+  },
+  millrace_worker_errors_total: {
+    type: "counter",
+    unit: "requests",
+    labels: ["model", "reason"],
+    help: "Requests that the worker answered with an error, by error code.",
+  },
+  millrace_worker_model_info: {
+    type: "gauge",
+    unit: "1",
+    labels: ["model", "version", "sha256", "provider"],
+    help: "Always 1: a model version that is loaded, by the digest of its file.",
+    query: "count by (model, version) (count by (model, version, sha256) (millrace_worker_model_info))",
+  },
+  millrace_worker_model_load_seconds: {
+    type: "gauge",
+    unit: "seconds",
+    labels: ["model", "version"],
+    help: "How long loading and warming up took, in all slots together.",
+  },
+  ...LINK_METRICS,
+  ...PROCESS_METRICS,
+});
