@@ -1,11 +1,11 @@
 # Everything that a person types. Logic lives in package.json scripts and in the tools they call.
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lint format docs load chaos bench
+.PHONY: help install run test check lint format docs load chaos bench images k8s k8s-cluster
 
 NODE_MODULES := node_modules/.package-lock.json
 
 help: ## what can be made
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 $(NODE_MODULES): package-lock.json
 	npm ci --no-fund --no-audit
@@ -39,3 +39,12 @@ chaos: install ## the failure tests at full length: twenty killed workers, kille
 
 bench: install ## throughput beside a plain node:http server; results in bench/results
 	npx --no-install node bench/throughput.ts
+
+images: install ## the three container images, without a registry; needs root, buildah and mmdebstrap
+	k8s/images/build
+
+k8s: install ## manifests: rendered, held against Kubernetes' schema and our invariants
+	npx vitest run --config k8s/vitest.config.ts --project manifests
+
+k8s-cluster: install ## a real one-node cluster: scaling and rolling restarts under load; the first time builds it
+	k8s/tests/run-cluster

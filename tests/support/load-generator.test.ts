@@ -1,7 +1,7 @@
 import { createServer, type RequestListener, type Server } from "node:http";
 import { createServer as createNetServer, type AddressInfo, type Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
-import { type LoadSource, loopbackTarget, runLoad, toPostBytes } from "./load-generator.ts";
+import { type LoadSource, loadTarget, runLoad, toPostBytes } from "./load-generator.ts";
 
 async function listen(server: Server | ReturnType<typeof createNetServer>): Promise<string> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -119,5 +119,19 @@ test("nobody there: it gives up", async () => {
 
 test.each(["http://10.0.0.1:80", "http://localhost:80", "https://127.0.0.1:80", "http://127.0.0.1", "http://[::1]:80"])(
   "no load goes to %s",
-  (url) => expect(() => loopbackTarget(url)).toThrow(RangeError),
+  (url) => expect(() => loadTarget(url, { canLeave: true })).toThrow(RangeError),
 );
+
+test("where nothing leads out of the network, load goes to any of its addresses", () => {
+  expect(loadTarget("http://10.0.0.1:8000", { canLeave: false })).toEqual({ host: "10.0.0.1", port: 8000 });
+  expect(() => loadTarget("http://somewhere:8000", { canLeave: false })).toThrow(RangeError);
+});
+
+test("connections rest between requests; one that is closed meanwhile is opened anew, without a fault", async () => {
+  const server = createServer((_request, response) => void response.end("x"));
+  server.keepAliveTimeout = 20;
+  server.keepAliveTimeoutBuffer = 0;
+  const url = await listen(server);
+  const result = await runLoad({ urls: [url], connections: 1, thinkMs: 200, source: numbered(3) });
+  expect(result).toMatchObject({ answers: 3, faults: 0, reconnects: 3 });
+});

@@ -1,6 +1,7 @@
 import { connect, isIPv4, type Socket } from "node:net";
 import { type HttpAnswer, HttpAnswerReader } from "./http-answer-reader.ts";
 import { LatencyHistogram, type LatencySummary } from "./latency-histogram.ts";
+import { hasWayOut } from "./way-out.ts";
 
 /** Where requests come from and answers go; `Context` ties the two together. */
 export type LoadSource<Context> = {
@@ -11,11 +12,16 @@ export type LoadSource<Context> = {
 };
 
 export type LoadOptions<Context> = {
-  /** Each `http://127.x.y.z:PORT`: load goes to this machine only. Connections are spread over them. */
+  /**
+   * Each `http://127.x.y.z:PORT`: load goes to this machine only. (To any IPv4 address where the network of this process has no
+   * way out.) Connections are spread over them.
+   */
   readonly urls: readonly string[];
   readonly connections: number;
   /** No request starts later than this; infinite by default, and then the source must end. */
   readonly durationMs?: number;
+  /** How long a connection rests between an answer and its next request, in milliseconds. Default 0. */
+  readonly thinkMs?: number;
   /** An answer that takes longer is a fault, and its connection is closed. Default 30 s. */
   readonly answerTimeoutMs?: number;
   readonly source: LoadSource<Context>;
@@ -45,10 +51,11 @@ const FAULTS_KEPT = 10;
 
 type Target = { readonly host: string; readonly port: number };
 
-/** Where to connect to; throws unless it is a loopback address, given as such. */
-export function loopbackTarget(url: string): Target {
+/** Where to connect to; throws unless it is a loopback address, given as such, or cannot be elsewhere than on this machine. */
+export function loadTarget(url: string, { canLeave }: { readonly canLeave: boolean }): Target {
   const { protocol, hostname, port } = new URL(url);
-  if (protocol !== "http:" || !isIPv4(hostname) || !hostname.startsWith("127.") || port === "") {
+  const isHere = isIPv4(hostname) && (hostname.startsWith("127.") || !canLeave);
+  if (protocol !== "http:" || !isHere || port === "") {
     throw new RangeError(`load goes to http://127.x.y.z:PORT only, not to ${url}`);
   }
   return { host: hostname, port: Number(port) };
@@ -65,10 +72,12 @@ export function toPostBytes(path: string, body: string): Buffer {
  * small strict reader, because it shares the processors with what it measures.
  *
  * Resolves when the source has ended, the time is over or the signal is aborted, and every answer has come or was given up.
- * @throws RangeError for an address that is not loopback.
+ * @throws RangeError for an address that `urls` does not allow.
  */
 export async function runLoad<Context>(options: LoadOptions<Context>): Promise<LoadResult> {
-  const load = new Load(options, options.urls.map(loopbackTarget));
+  const canLeave = hasWayOut();
+  const targets = options.urls.map((url) => loadTarget(url, { canLeave }));
+  const load = new Load(options, targets);
   return load.run();
 }
 
@@ -204,6 +213,14 @@ class Lane<Context> {
     this.#socket?.write(request.bytes);
   }
 
+  /** Sends later, on the same connection if it is still there. */
+  #rest(ms: number): void {
+    const socket = this.#socket;
+    setTimeout(() => {
+      if (!this.isEnded && this.#socket === socket) this.#send();
+    }, ms);
+  }
+
   #receive(chunk: Buffer): void {
     let answer: HttpAnswer | undefined;
     try {
@@ -217,8 +234,10 @@ class Lane<Context> {
     this.#request = undefined;
     this.#load.answered(this.#sentMs);
     this.#load.options.source.onAnswer(context, answer);
+    const { thinkMs = 0 } = this.#load.options;
     if (/\r\nconnection: close/i.test(answer.head)) this.#reopen();
-    else this.#send();
+    else if (thinkMs === 0) this.#send();
+    else this.#rest(thinkMs);
   }
 
   /** The connection is of no use any more; that is a fault where a request was under way or none was possible. */

@@ -10,6 +10,8 @@ export type LoadPlan = {
   /** Requests in all, unless `durationMs` or a stop ends it sooner. */
   readonly requests: number;
   readonly durationMs?: number;
+  /** How long a connection rests between an answer and its next request, in milliseconds. Default 0. */
+  readonly thinkMs?: number;
   readonly answerTimeoutMs?: number;
   readonly pools: readonly RowPoolOptions[];
   readonly seed: number;

@@ -43,6 +43,7 @@ async function run(plan: LoadPlan): Promise<LoadReport> {
     urls: plan.urls,
     connections: plan.connections,
     ...pick(plan, "durationMs"),
+    ...pick(plan, "thinkMs"),
     ...pick(plan, "answerTimeoutMs"),
     signal: abort.signal,
     source: {

@@ -14,9 +14,19 @@ export type RunningLoad = AsyncDisposable & {
   stop(): Promise<LoadReport>;
 };
 
-/** Starts a load, and resolves when its first requests go out. */
-export async function startLoad(plan: LoadPlan): Promise<RunningLoad> {
-  const child = fork(join(import.meta.dirname, "load-process.ts"), { execPath: NODE, execArgv: [] });
+/**
+ * Starts a load, and resolves when its first requests go out. `networkNamespace`: the file of the network that it runs in,
+ * instead of this machine's.
+ */
+export async function startLoad(
+  plan: LoadPlan,
+  { networkNamespace }: { readonly networkNamespace?: string } = {},
+): Promise<RunningLoad> {
+  const program = join(import.meta.dirname, "load-process.ts");
+  const child =
+    networkNamespace === undefined
+      ? fork(program, { execPath: NODE, execArgv: [] })
+      : fork(program, { execPath: "nsenter", execArgv: [`--net=${networkNamespace}`, NODE] });
   const tell = (command: LoadCommand): void => void child.send(command);
   const started = Promise.withResolvers<void>();
   const report = Promise.withResolvers<LoadReport>();

@@ -1,0 +1,209 @@
+import { OPTIONS as BROKER_OPTIONS } from "@millrace/broker/config";
+import { OPTIONS as GATEWAY_OPTIONS } from "@millrace/gateway/config";
+import { OPTIONS as WORKER_OPTIONS } from "@millrace/inference-worker/config";
+import { loadOptions, type OptionTable } from "@millrace/runtime";
+import type { Container, EnvironmentVariable, Labels, Manifest, PodSpec } from "./manifest.ts";
+
+/** By the name of the container. */
+const OPTIONS_OF: Readonly<Record<string, OptionTable>> = {
+  gateway: GATEWAY_OPTIONS,
+  broker: BROKER_OPTIONS,
+  worker: WORKER_OPTIONS,
+};
+
+/** What a pod has beyond the sleep before its SIGTERM and its drain, at least, in seconds. */
+const GRACE_SLACK_S = 5;
+
+/** Stands for what only the cluster knows. */
+const NAMESPACE = "some-namespace";
+
+type Workload = {
+  readonly name: string;
+  readonly replicas: number | undefined;
+  readonly labels: Labels;
+  readonly pod: PodSpec;
+  readonly container: Container;
+  /** The environment as the process sees it. */
+  readonly env: Readonly<Record<string, string>>;
+};
+
+/** What is wrong with a set of objects that are applied together, beyond what their schemas say. */
+export function invariantFaults(manifests: readonly Manifest[]): string[] {
+  const workloads = manifests.filter(({ kind }) => kind === "Deployment").map((it) => toWorkload(it, manifests));
+  const faults = workloads.flatMap((workload) => [
+    ...optionFaults(workload),
+    ...podFaults(workload),
+    ...containerFaults(workload),
+    ...graceFaults(workload),
+    ...brokerAddressFaults(workload, manifests, workloads),
+    ...budgetFaults(workload, manifests),
+  ]);
+  return [...faults, ...scalerFaults(manifests, workloads), ...serviceFaults(manifests, workloads)];
+}
+
+function toWorkload({ metadata, spec }: Manifest, manifests: readonly Manifest[]): Workload {
+  const template = spec?.template;
+  const [container, ...others] = template?.spec.containers ?? [];
+  if (template === undefined || container === undefined || others.length > 0) {
+    throw new Error(`${metadata.name}: one container is expected`);
+  }
+  const env = environmentOf(container, manifests);
+  const labels = template.metadata?.labels ?? {};
+  return { name: metadata.name, replicas: spec?.replicas, labels, pod: template.spec, container, env };
+}
+
+function environmentOf({ env = [], envFrom = [] }: Container, manifests: readonly Manifest[]): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const { configMapRef } of envFrom) {
+    const config = manifests.find(({ kind, metadata }) => kind === "ConfigMap" && metadata.name === configMapRef?.name);
+    if (config === undefined) throw new Error(`no ConfigMap ${configMapRef?.name}`);
+    Object.assign(found, config.data);
+  }
+  for (const { name, value, valueFrom } of env) {
+    const given = value ?? fromPod(valueFrom);
+    found[name] = given.replaceAll(/\$\((\w+)\)/g, (text, other: string) => found[other] ?? text);
+  }
+  return found;
+}
+
+/** Something that the downward API might give. */
+function fromPod(source: EnvironmentVariable["valueFrom"]): string {
+  if (source?.resourceFieldRef !== undefined) return "1";
+  return source?.fieldRef?.fieldPath === "metadata.namespace" ? NAMESPACE : "of-the-pod";
+}
+
+/** Each MILLRACE_ variable is an option of the role, with a value that it takes. */
+function optionFaults({ name, container, env }: Workload): string[] {
+  const table = OPTIONS_OF[container.name];
+  if (table === undefined) return [`${name}: no role ${container.name}`];
+  try {
+    loadOptions(table, { env, argv: [] });
+    return [];
+  } catch (error) {
+    return [`${name}: ${error instanceof Error ? error.message : String(error)}`];
+  }
+}
+
+/** Pod Security Standards, restricted; and nothing of the API server's in the pod. */
+function podFaults({ name, pod, labels }: Workload): string[] {
+  const { securityContext } = pod;
+  const spread = pod.topologySpreadConstraints ?? [];
+  const all: readonly [boolean, string][] = [
+    [securityContext?.runAsNonRoot === true, "runs as root"],
+    [securityContext?.runAsUser === 65_532, "has not the images' user"],
+    [securityContext?.seccompProfile?.type === "RuntimeDefault", "has no seccomp profile"],
+    [pod.automountServiceAccountToken === false, "mounts a token"],
+    [pod.enableServiceLinks === false, "gets the variables of services, which look like options"],
+    [spread.length === 2, "is not spread over hosts and zones"],
+    [spread.every(({ labelSelector }) => selects(labelSelector?.matchLabels, labels)), "is spread beside other pods"],
+  ];
+  return all.filter(([holds]) => !holds).map(([, fault]) => `${name}: ${fault}`);
+}
+
+function containerFaults({ name, container, pod }: Workload): string[] {
+  const { securityContext, resources, image = "" } = container;
+  const admin = container.ports?.find((port) => port.name === "admin");
+  const probes: readonly ["startupProbe" | "readinessProbe" | "livenessProbe", string][] = [
+    ["startupProbe", "/livez"],
+    ["readinessProbe", "/readyz"],
+    ["livenessProbe", "/livez"],
+  ];
+  const isProbed = probes.map(([probe, path]): [boolean, string] => {
+    const get = container[probe]?.httpGet;
+    return [get?.path === path && get.port === "admin", `no ${probe} of ${path} on the admin port`];
+  });
+  const writable = container.volumeMounts?.filter(({ readOnly }) => readOnly !== true) ?? [];
+  const all: readonly [boolean, string][] = [
+    ...isProbed,
+    [admin?.containerPort === 9100, "the admin port is not 9100"],
+    [securityContext?.allowPrivilegeEscalation === false, "may gain privileges"],
+    [securityContext?.readOnlyRootFilesystem === true, "can write its root"],
+    [securityContext?.capabilities?.drop?.join() === "ALL", "has capabilities"],
+    [securityContext?.capabilities?.add === undefined, "adds capabilities"],
+    [resources?.requests?.["cpu"] !== undefined, "requests no processor"],
+    [resources?.limits?.["memory"] !== undefined, "has no limit of memory"],
+    [
+      /^[^:@]+\/[^:@/]+(:(?!latest$)[\w.-]+|@sha256:[0-9a-f]{64})$/.test(image),
+      `the image ${image} is not one version`,
+    ],
+    [writable.every(({ mountPath }) => mountPath === "/tmp"), "writes elsewhere than in /tmp"],
+    [
+      writable.every((mount) => pod.volumes?.find((volume) => volume.name === mount.name)?.emptyDir !== undefined),
+      "keeps what it writes",
+    ],
+  ];
+  return all.filter(([holds]) => !holds).map(([, fault]) => `${name}: ${fault}`);
+}
+
+/** The pod is killed only after its sleep and its drain; a gateway's drain outlasts a request. */
+function graceFaults({ name, pod, container, env }: Workload): string[] {
+  const graceS = pod.terminationGracePeriodSeconds ?? 30;
+  const sleepS = container.lifecycle?.preStop?.sleep?.seconds ?? 0;
+  const drainS = Number(env["MILLRACE_DRAIN_GRACE_MS"]) / 1000;
+  const requestS = Number(env["MILLRACE_REQUEST_TIMEOUT_MS"] ?? 0) / 1000;
+  const faults: string[] = [];
+  if (!(graceS >= sleepS + drainS + GRACE_SLACK_S)) faults.push(`${name}: ${graceS} s are not enough to drain`);
+  if (!(drainS >= requestS)) faults.push(`${name}: a drain of ${drainS} s cuts requests of ${requestS} s`);
+  if (container.name === "gateway" && sleepS === 0) faults.push(`${name}: no sleep before its end`);
+  return faults;
+}
+
+/** What a role connects to is a headless Service of brokers, by its full name, on the port for this role. */
+function brokerAddressFaults(
+  { name, container, env }: Workload,
+  manifests: readonly Manifest[],
+  workloads: readonly Workload[],
+): string[] {
+  if (container.name === "broker") return [];
+  const address = env["MILLRACE_BROKERS"] ?? "";
+  const [, host, port] = /^tcp:\/\/([a-z-]+)\.some-namespace\.svc\.cluster\.local\.:(\d+)$/.exec(address) ?? [];
+  const service = manifests.find(({ kind, metadata }) => kind === "Service" && metadata.name === host);
+  if (service === undefined || service.spec?.clusterIP !== "None")
+    return [`${name}: no headless Service at ${address}`];
+  const target = service.spec.ports?.find((it) => it.port === Number(port))?.targetPort;
+  if (target !== `${container.name}s`) return [`${name}: ${address} is not the port for ${container.name}s`];
+  const isBroker = workloads.some(
+    (it) => it.container.name === "broker" && selects(service.spec?.selector as Labels, it.labels),
+  );
+  return isBroker ? [] : [`${name}: no broker behind ${address}`];
+}
+
+/** Each workload has one disruption budget, and it can be drained off a node. */
+function budgetFaults({ name, labels }: Workload, manifests: readonly Manifest[]): string[] {
+  const budgets = manifests.filter(
+    ({ kind, spec }) => kind === "PodDisruptionBudget" && selects(spec?.selector?.matchLabels, labels),
+  );
+  if (budgets.length !== 1) return [`${name}: ${budgets.length} disruption budgets`];
+  const spec = budgets[0]?.spec;
+  const isDrainable = spec?.maxUnavailable === 1 && spec.unhealthyPodEvictionPolicy === "AlwaysAllow";
+  return isDrainable ? [] : [`${name}: its disruption budget can block a node's drain`];
+}
+
+/** A scaler's target is there, and whoever applies it anew does not set its number. */
+function scalerFaults(manifests: readonly Manifest[], workloads: readonly Workload[]): string[] {
+  const scalers = manifests.filter(({ kind }) => kind === "HorizontalPodAutoscaler" || kind === "ScaledObject");
+  return scalers.flatMap(({ metadata, spec }) => {
+    const target = workloads.find(({ name }) => name === spec?.scaleTargetRef?.name);
+    if (target === undefined) return [`${metadata.name}: scales ${spec?.scaleTargetRef?.name}, which is not there`];
+    return target.replicas === undefined ? [] : [`${target.name}: replicas beside a scaler`];
+  });
+}
+
+/** Each Service selects one workload, and its ports are ports of the container. */
+function serviceFaults(manifests: readonly Manifest[], workloads: readonly Workload[]): string[] {
+  return manifests
+    .filter(({ kind }) => kind === "Service")
+    .flatMap(({ metadata, spec }) => {
+      const [target, ...others] = workloads.filter(({ labels }) => selects(spec?.selector as Labels, labels));
+      if (target === undefined || others.length > 0) return [`${metadata.name}: selects not exactly one workload`];
+      const names = target.container.ports?.map(({ name }) => name) ?? [];
+      const unknown = spec?.ports?.filter(({ targetPort }) => !names.includes(String(targetPort))) ?? [];
+      return unknown.map(({ targetPort }) => `${metadata.name}: ${target.name} has no port ${targetPort}`);
+    });
+}
+
+/** An empty selector selects nothing here: it would select everything. */
+function selects(selector: Labels | undefined, labels: Labels): boolean {
+  const entries = Object.entries(selector ?? {});
+  return entries.length > 0 && entries.every(([name, value]) => labels[name] === value);
+}

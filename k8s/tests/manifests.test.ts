@@ -1,0 +1,117 @@
+import { cp, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { ROOT } from "../../tests/support/repository.ts";
+import { temporaryFolder } from "../../tests/support/temporary-folder.ts";
+import { invariantFaults } from "./invariants.ts";
+import { render } from "./kustomize.ts";
+import { schemaFaults } from "./schema.ts";
+
+const K8S = join(ROOT, "k8s");
+const OVERLAYS = ["dev", "prod-cpu"];
+
+/** Everything that is wrong with an overlay. */
+async function faultsOf(overlay: string, root: string = K8S): Promise<string[]> {
+  const manifests = await render(join(root, "overlays", overlay));
+  const faults = manifests.flatMap(schemaFaults);
+  // What is not even an object of Kubernetes has no invariants.
+  return faults.length > 0 ? faults : invariantFaults(manifests);
+}
+
+test.each(OVERLAYS)("overlay %s is what the API takes, and holds every invariant", async (overlay) => {
+  expect(await faultsOf(overlay)).toEqual([]);
+});
+
+type Breakage = {
+  readonly what: string;
+  readonly file: string;
+  readonly overlay?: string;
+  /** The first text is replaced by the second. */
+  readonly edit: readonly [RegExp, string];
+  readonly fault: RegExp;
+};
+
+const GATEWAY = "base/gateway/deployment.yaml";
+
+const BREAKAGES: readonly Breakage[] = [
+  {
+    what: "an unknown field",
+    file: "base/broker/service-peers.yaml",
+    edit: [/publishNotReadyAddresses/, "publishNotReadyAddress"],
+    fault: /Unrecognized key: "publishNotReadyAddress"/,
+  },
+  {
+    what: "a missing probe",
+    file: "workers/_template/deployment.yaml",
+    edit: [/ {10}livenessProbe:\n( {12}.*\n)+/, ""],
+    fault: /worker-digits: no livenessProbe/,
+  },
+  {
+    what: "an environment name that no option has",
+    file: GATEWAY,
+    edit: [/MILLRACE_BROKERS/, "MILLRACE_BROKER"],
+    fault: /gateway: unknown environment variable MILLRACE_BROKER/,
+  },
+  {
+    what: "an option's name in a ConfigMap that no option has",
+    file: "base/broker/options.env",
+    edit: [/^/, "MILLRACE_REQUEST_TIMEOUT_MS=5000\n"],
+    fault: /broker: unknown environment variable MILLRACE_REQUEST_TIMEOUT_MS/,
+  },
+  {
+    what: "replicas beside a scaler",
+    file: GATEWAY,
+    overlay: "prod-cpu",
+    edit: [/ {2}revisionHistoryLimit/, "  replicas: 3\n  revisionHistoryLimit"],
+    fault: /gateway: replicas beside a scaler/,
+  },
+  {
+    what: "a value that the option does not take",
+    file: "workers/_template/options.env",
+    edit: [/30000/, "half a minute"],
+    fault: /worker-digits: .*MILLRACE_DRAIN_GRACE_MS/,
+  },
+  {
+    what: "a writable root",
+    file: GATEWAY,
+    edit: [/readOnlyRootFilesystem: true/, "readOnlyRootFilesystem: false"],
+    fault: /can write its root/,
+  },
+  {
+    what: "too little grace",
+    file: GATEWAY,
+    edit: [/seconds: 10\b/, "seconds: 11"],
+    fault: /45 s are not enough to drain/,
+  },
+  {
+    what: "a port that the pod has not",
+    file: "base/gateway/service.yaml",
+    edit: [/targetPort: http\b/, "targetPort: web"],
+    fault: /no port web/,
+  },
+  { what: "the other side's broker port", file: GATEWAY, edit: [/:5550/, ":5551"], fault: /not the port for gateways/ },
+  {
+    what: "a budget for nobody",
+    file: "base/broker/pdb.yaml",
+    edit: [/(matchLabels.*): broker/, "$1: brokers"],
+    fault: /broker: 0 disruption budgets/,
+  },
+  {
+    what: "an image without a version",
+    file: "overlays/dev/kustomization.yaml",
+    edit: [/newTag: dev/, "newTag: latest"],
+    fault: /is not one version/,
+  },
+];
+
+test.each(BREAKAGES)("$what fails", async ({ file, overlay = "dev", edit, fault }) => {
+  await using copy = await temporaryFolder();
+  await cp(K8S, copy.path, { recursive: true });
+  const path = join(copy.path, file);
+  const text = await readFile(path, "utf8");
+  const broken = text.replace(...edit);
+  expect(broken, "the edit changes nothing").not.toBe(text);
+  await writeFile(path, broken);
+  const faults = await faultsOf(overlay, copy.path);
+  expect(faults.join("\n")).toMatch(fault);
+});
