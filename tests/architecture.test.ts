@@ -8,7 +8,17 @@ import { ROOT } from "./support/repository.ts";
  * pure core. A new file that needs I/O is named here, or does not get it.
  */
 const SHELLS: Readonly<Record<string, readonly string[]>> = {
-  broker: ["main", "config", "server", "metrics", "metric-table", "model-metrics"],
+  broker: [
+    "main",
+    "config",
+    "server",
+    "metrics",
+    "metric-table",
+    "model-metrics",
+    "dashboard/dashboard",
+    "dashboard/feed",
+    "dashboard/page-files",
+  ],
   gateway: [
     "main",
     "config",

@@ -12,6 +12,8 @@ import {
 } from "@millrace/runtime";
 import packageJson from "../package.json" with { type: "json" };
 import { OPTIONS } from "./config.ts";
+import { Dashboard } from "./dashboard/dashboard.ts";
+import { BROKER_METRICS } from "./metric-table.ts";
 import { BrokerMetrics } from "./metrics.ts";
 import { NO_OBSERVER } from "./observer.ts";
 import { BrokerServer } from "./server.ts";
@@ -27,6 +29,8 @@ export async function main(argv: string[]): Promise<void> {
   const lifecycle = new Lifecycle();
 
   const metrics = new BrokerMetrics(packageJson.version);
+  const { buckets } = BROKER_METRICS.millrace_broker_request_duration_seconds;
+  const dashboard = new Dashboard({ name, metrics: metrics.values, bounds: buckets });
   let server: BrokerServer | undefined;
   const admin = await startAdminServer({
     host: options.adminHost,
@@ -36,7 +40,7 @@ export async function main(argv: string[]): Promise<void> {
       "/models": () => server?.core.models.describe(),
       "/sessions": () => server?.core.describeSessions(),
     },
-    handlers: { "/metrics": new MetricsPage(metrics.values).handler },
+    handlers: { "/metrics": new MetricsPage(metrics.values).handler, ...dashboard.routes },
   });
   lifecycle.onDrain(() => admin.close());
   server = await BrokerServer.start({
@@ -49,9 +53,11 @@ export async function main(argv: string[]): Promise<void> {
     workerAddress: `tcp://${options.host}:${options.workerPort}`,
     observer: options.metrics ? metrics : NO_OBSERVER,
     logger,
+    onReport: (report) => dashboard.report(report),
   });
   const { core } = server;
   metrics.watch(core);
+  dashboard.watch(core);
   lifecycle.onDrain((reason) => server?.drain(reason));
 
   const addresses = { gateways: server.address("gateway"), workers: server.address("worker"), admin: admin.address };

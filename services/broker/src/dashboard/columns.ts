@@ -3,8 +3,8 @@
 /** How a request ended, in the order in which the page stacks it. */
 export const OUTCOMES = ["ok", "shed", "expired", "error", "cancelled"] as const;
 
-/** The stages that the broker can tell apart, in the order in which a request passes them. */
-export const STAGES_SEEN = ["broker_queue", "batch_wait", "compute", "network"] as const;
+/** The stages that the broker can tell apart. */
+export const STAGES_SEEN = ["broker_queue", "batch_wait", "compute", "network", "retry"] as const;
 
 /** The quantiles of the time in the broker. */
 export const QUANTILES = { p50: 0.5, p95: 0.95, p99: 0.99 } as const;

@@ -46,12 +46,15 @@ export class Chart {
   constructor(panel) {
     this.#panel = panel;
     const legend = make("ul", { class: "legend" });
-    for (const { label, color, dash } of panel.layers) {
+    for (const { label, color, dash, isFilled } of panel.layers) {
       const value = make("b", {});
       this.#values.push(value);
-      const mark = make("i", { class: dash === undefined ? "mark" : "mark dashed" });
+      const kind = dash !== undefined ? "dashed" : panel.isStacked || isFilled === true ? "" : "line";
+      const mark = make("i", { class: `mark ${kind}` });
       mark.style.setProperty("--mark", `var(${color})`);
-      legend.append(make("li", {}, mark, label, value));
+      const item = make("li", {}, mark, label, value);
+      if (panel.isStacked) legend.prepend(item);
+      else legend.append(item);
     }
     const units = panel.rightUnit === undefined ? panel.unit : `${panel.unit} · right: ${panel.rightUnit}`;
     const title = make("h2", {}, panel.title, " ", make("small", { class: "muted" }, units));
@@ -214,7 +217,8 @@ function seriesOf({ color, dash, isFilled = false, axis = "left", isStepped = fa
   return {
     scale: axis,
     stroke,
-    width: isStacked ? 1 : 1.5,
+    // Lines around the layers of a stack would show those too that are empty.
+    width: isStacked ? 0 : 1.5,
     points: { show: false },
     ...(dash === undefined ? {} : { dash }),
     // In a stack the first layer stands on zero, and each other one fills the band above the one before.

@@ -20,7 +20,7 @@ import { duration, short } from "./format.js";
  * @property {string} unit what the left axis counts
  * @property {string} [rightUnit]
  * @property {string} help
- * @property {boolean} isStacked layers stand on each other
+ * @property {boolean} isStacked layers stand on each other, the first at the bottom; the legend names the top first
  * @property {boolean} [isCount] ticks are whole numbers
  * @property {(value: number | null) => string} format
  * @property {(value: number | null) => string} [rightFormat]
@@ -39,11 +39,11 @@ export const PANELS = [
     isStacked: true,
     format: short,
     layers: [
-      { column: "ok", label: "ok", color: "--ok" },
-      { column: "shed", label: "shed", color: "--shed" },
-      { column: "expired", label: "expired", color: "--expired" },
       { column: "error", label: "error", color: "--error" },
+      { column: "expired", label: "expired", color: "--expired" },
+      { column: "shed", label: "shed", color: "--shed" },
       { column: "cancelled", label: "cancelled", color: "--cancelled" },
+      { column: "ok", label: "ok", color: "--ok" },
     ],
   },
   {
@@ -67,10 +67,11 @@ export const PANELS = [
     isStacked: true,
     format: duration,
     layers: [
-      { column: "broker_queue", label: "broker queue", color: "--queue" },
-      { column: "batch_wait", label: "batch wait", color: "--wait" },
-      { column: "compute", label: "compute", color: "--compute" },
+      { column: "retry", label: "retry", color: "--error" },
       { column: "network", label: "network", color: "--network" },
+      { column: "compute", label: "compute", color: "--compute" },
+      { column: "batch_wait", label: "batch wait", color: "--wait" },
+      { column: "broker_queue", label: "broker queue", color: "--queue" },
     ],
   },
   {
@@ -98,13 +99,13 @@ export const PANELS = [
     headline: "batch_rows",
     headlineLabel: "mean rows",
     layers: [
-      { column: "rows_1", label: "1 row", color: "--size-1" },
-      { column: "rows_4", label: "2–4", color: "--size-2" },
-      { column: "rows_8", label: "5–8", color: "--size-3" },
-      { column: "rows_16", label: "9–16", color: "--size-4" },
-      { column: "rows_32", label: "17–32", color: "--size-5" },
-      { column: "rows_64", label: "33–64", color: "--size-6" },
       { column: "rows_more", label: "65+", color: "--size-7" },
+      { column: "rows_64", label: "33–64", color: "--size-6" },
+      { column: "rows_32", label: "17–32", color: "--size-5" },
+      { column: "rows_16", label: "9–16", color: "--size-4" },
+      { column: "rows_8", label: "5–8", color: "--size-3" },
+      { column: "rows_4", label: "2–4", color: "--size-2" },
+      { column: "rows_1", label: "1 row", color: "--size-1" },
     ],
   },
   {

@@ -53,15 +53,11 @@ function tilesOf(history, now) {
   const isEmpty = ok + lost === 0;
   const suspects = now.table.filter(({ state }) => state === "suspect" || state === "draining").length;
   return [
-    { label: "Throughput", value: `${short(ok)} /s`, note: "answered with ok", mood: "" },
+    { label: "Throughput", value: `${short(ok)} /s`, note: "ended with ok", mood: "" },
     {
       label: "Success",
       value: isEmpty ? "–" : percent(ok / (ok + lost)),
-      note: isEmpty
-        ? "no request in 5 s"
-        : lost === 0
-          ? "none refused or failed"
-          : `${short(lost)} /s refused or failed`,
+      note: isEmpty ? "no request in 5 s" : lost === 0 ? "none failed" : `${short(lost)} /s failed`,
       mood: lost === 0 ? "" : lost > 0.01 * (ok + lost) ? "bad" : "warn",
     },
     { label: "p50", value: duration(mean("p50")), note: "half were faster", mood: "" },
