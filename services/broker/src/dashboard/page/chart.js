@@ -80,9 +80,9 @@ export class Chart {
    * @param {number} windowS
    */
   show(history, windowS) {
-    const { layers, isStacked, headline, headlineLabel, format } = this.#panel;
+    const { layers, isStacked, leastShare, headline, headlineLabel, format } = this.#panel;
     this.#raw = layers.map(({ column }) => history.column(column));
-    const shown = isStacked ? stack(this.#raw) : this.#raw;
+    const shown = isStacked ? stack(this.#raw, leastShare) : this.#raw;
     this.#range = history.range(windowS);
     this.#data = /** @type {uPlot.AlignedData} */ ([history.column("at"), ...shown]);
     if (headline !== undefined) this.#headline.textContent = `${headlineLabel} ${format(history.latest(headline))}`;

@@ -11,7 +11,7 @@ export function short(value) {
   if (size >= 999_500) return `${trim(value / 1e6, size >= 9.95e6 ? 0 : 1)}M`;
   if (size >= 9_995) return `${trim(value / 1e3, size >= 99_950 ? 0 : 1)}k`;
   if (size >= 99.5) return whole.format(value);
-  return trim(value, size >= 9.95 ? 1 : 2);
+  return trim(value, size >= 9.995 ? 1 : 2);
 }
 
 /**

@@ -21,6 +21,7 @@ import { duration, short } from "./format.js";
  * @property {string} [rightUnit]
  * @property {string} help
  * @property {boolean} isStacked layers stand on each other, the first at the bottom; the legend names the top first
+ * @property {number} [leastShare] see stack
  * @property {boolean} [isCount] ticks are whole numbers
  * @property {(value: number | null) => string} format
  * @property {(value: number | null) => string} [rightFormat]
@@ -37,6 +38,7 @@ export const PANELS = [
     unit: "requests / s",
     help: "Requests that ended, per second, by how they ended.",
     isStacked: true,
+    leastShare: 0.02,
     format: short,
     layers: [
       { column: "error", label: "error", color: "--error" },
