@@ -27,6 +27,7 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
     "node-exchange",
     "fetch-exchange",
     "broker-inference",
+    "access-logger",
     "inference-call", // reads the clock for Server-Timing, and delays for tests
     "request-id", // random bytes, and a counter of the process
   ],

@@ -7,12 +7,24 @@ const NOW = new Date(2026, 10, 21, 7, 8, 9, 45);
 const plain = new LogRenderer({ prefixes: ["millrace", "worker-1"], colour: false });
 
 function record(fields: object): string {
-  const ecs = { "log.level": "info", "@timestamp": NOW.toISOString(), "service.name": "millrace-worker" };
+  const ecs = {
+    "ecs.version": "8.11.0",
+    "event.dataset": "millrace.worker",
+    "log.level": "info",
+    "@timestamp": NOW.toISOString(),
+    "service.name": "millrace-worker",
+  };
   return JSON.stringify({ ...ecs, "service.node.name": "worker-1", ...fields });
 }
 
 test("renders a record in columns", () => {
-  const line = record({ model: "digits", tookMs: 12.5, shape: [1, -1], note: "two words", message: "model ready" });
+  const line = record({
+    "labels.model": "digits",
+    tookMs: 12.5,
+    shape: [1, -1],
+    note: "two words",
+    message: "model ready",
+  });
   expect(plain.render("worker-1", line, new Date(0))).toBe(
     '07:08:09.045 INFO  worker-1 | model ready model=digits tookMs=12.5 shape=[1,-1] note="two words"',
   );

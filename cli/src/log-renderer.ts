@@ -20,8 +20,20 @@ const LEVEL_STYLES: Readonly<Record<string, Style>> = {
 };
 const PREFIX_STYLES: readonly Style[] = ["cyan", "magenta", "blue", "yellow", "green", "redBright"];
 
-/** Fields that every record has; the prefix and the columns show them. */
-const SHOWN_ELSEWHERE = new Set(["@timestamp", "log.level", "message", "service.name", "service.node.name"]);
+/** Fields that every record has: the prefix and the columns show them, or nobody needs them here. */
+const LEFT_OUT = new Set([
+  "@timestamp",
+  "log.level",
+  "message",
+  "ecs.version",
+  "service.name",
+  "service.version",
+  "service.node.name",
+  "event.dataset",
+]);
+
+/** What our own names have before them in a record. */
+const LABEL_PREFIX = /^labels\./;
 
 const LEVEL_WIDTH = 5;
 
@@ -52,7 +64,7 @@ export class LogRenderer {
     const fields = record.fields.map(([key, value]) => {
       const stack = stackOf(value);
       if (stack !== "") stacks.push(...stack.split("\n"));
-      return ` ${this.#paint("gray", `${key}=`)}${toFieldText(value)}`;
+      return ` ${this.#paint("gray", `${key.replace(LABEL_PREFIX, "")}=`)}${toFieldText(value)}`;
     });
     const lines = [`${head}${escapeControls(record.message)}${fields.join("")}`];
     for (const stack of stacks) lines.push(`${head}  ${this.#paint("gray", escapeControls(stack.trim()))}`);
@@ -91,7 +103,7 @@ function parseRecord(line: string): LogRecord | undefined {
   const message = values.get("message") ?? "";
   const at = new Date(String(values.get("@timestamp")));
   if (typeof level !== "string" || typeof message !== "string" || Number.isNaN(at.getTime())) return undefined;
-  return { at, level, message, fields: [...values].filter(([key]) => !SHOWN_ELSEWHERE.has(key)) };
+  return { at, level, message, fields: [...values].filter(([key]) => !LEFT_OUT.has(key)) };
 }
 
 function toFieldText(value: unknown): string {

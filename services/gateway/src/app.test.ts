@@ -1,15 +1,24 @@
+import type { ModelDescription } from "@millrace/protocol";
 import { expect, test } from "vitest";
 import { createApp, type GatewayApp } from "./app.ts";
+import type { CallEnd } from "./call-end.ts";
 import type { GatewayOptions } from "./config.ts";
 import { echoOf, EchoInference, inferBody, TEST_STAGES, testModel, testOptions } from "./testing.ts";
 import { UNSUPPORTED_ROUTES } from "./unsupported-routes.ts";
 
 const defects: unknown[] = [];
+/** Names of models whose calls have begun, and how all calls and refusals have ended. */
+const begun: string[] = [];
+const ends: CallEnd[] = [];
+const observer = {
+  began: ({ name }: ModelDescription): void => void begun.push(name),
+  ended: (end: CallEnd): void => void ends.push(end),
+};
 
 function appOf(inference = new EchoInference(), given: Partial<GatewayOptions> & { isDraining?: () => boolean } = {}) {
   const isDraining = given.isDraining ?? (() => false);
   const onDefect = (error: unknown): void => void defects.push(error);
-  return createApp({ inference, options: testOptions(given), version: "1.2.3", isDraining, onDefect });
+  return createApp({ inference, options: testOptions(given), version: "1.2.3", isDraining, onDefect, observer });
 }
 
 type Answer = { status: number; headers: Headers; body: Record<string, unknown> & { error: string; code: string } };
@@ -369,4 +378,26 @@ test("bodies that are not UTF-8, not JSON or too large", async () => {
   expect(await bytes(Uint8Array.of())).toEqual([400, "invalid_json"]);
   expect(await bytes(new TextEncoder().encode("{"))).toEqual([400, "invalid_json"]);
   expect(await bytes(new Uint8Array(1025))).toEqual([413, "body_too_large"]);
+});
+
+test("who watches hears of every call that begins, and once of every end", async () => {
+  const inference = new EchoInference();
+  const app = appOf(inference);
+  begun.length = ends.length = 0;
+  await post(app, "/v2/models/echo/infer", inferBody());
+  await post(app, "/v2/models/echo/infer", "not JSON");
+  await post(app, "/v2/models/nobody/infer", inferBody());
+  await post(app, "/nowhere?secret=1", "");
+  await ask(app, "/v2/models/echo/infer");
+  await ask(app, "/readyz");
+  expect(begun).toEqual(["echo", "echo"]);
+  const told = ends.map(({ exchange, status, code, model }) => [exchange.path, status, code, model?.name]);
+  expect(told).toEqual([
+    ["/v2/models/echo/infer", 200, undefined, "echo"],
+    ["/v2/models/echo/infer", 400, "invalid_json", "echo"],
+    ["/v2/models/nobody/infer", 404, "model_not_found", undefined],
+    ["/nowhere", 404, "not_found", undefined],
+    ["/v2/models/echo/infer", 405, "method_not_allowed", undefined],
+  ]);
+  expect(ends.map(({ stages }) => stages?.behind)).toEqual([TEST_STAGES, ...Array<undefined>(4)]);
 });

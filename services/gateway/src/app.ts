@@ -1,12 +1,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { ERROR_CODES } from "@millrace/protocol";
-import { parseTestDelay } from "@millrace/runtime";
+import { type MetricsPage, parseTestDelay } from "@millrace/runtime";
 import { type Context, Hono } from "hono";
 import { RegExpRouter } from "hono/router/reg-exp-router";
+import { type CallObserver, refuse } from "./call-end.ts";
 import type { GatewayOptions } from "./config.ts";
 import type { Exchange } from "./exchange.ts";
-import { errorResponse, sendRefusal } from "./error-response.ts";
 import { FetchExchange } from "./fetch-exchange.ts";
 import { oipForm, plainForm } from "./forms.ts";
 import { sendLive, sendModelReady, sendReady } from "./health-routes.ts";
@@ -30,6 +30,10 @@ export type AppDeps = {
   readonly isDraining: () => boolean;
   /** Is told of every exception that ended a request: a defect of ours, to be logged. Never holds payloads. */
   readonly onDefect: (error: unknown) => void;
+  /** Is also told of requests that no route serves. */
+  readonly observer: CallObserver;
+  /** What `/metrics` shows; undefined: there is no such route. */
+  readonly metricsPage?: Pick<MetricsPage, "contentType" | "render"> | undefined;
 };
 
 /** What the node adapter passes beside a request; nothing in `app.request()`. */
@@ -65,6 +69,7 @@ export function createApp(deps: AppDeps): GatewayApp {
     delays: delays.size === 0 ? undefined : delays,
     isDraining: deps.isDraining,
     onDefect: deps.onDefect,
+    observer: deps.observer,
     inFlight: 0,
   };
   // This router refuses at start a set of routes that it cannot match with one regular expression.
@@ -88,12 +93,18 @@ export function createApp(deps: AppDeps): GatewayApp {
     const refusal = new Refusal("unsupported", `${feature} is not supported`);
     app.all(
       path,
-      handler((exchange) => sendRefusal(exchange, refusal)),
+      handler((exchange) => refuse(exchange, refusal, deps)),
     );
   }
-  app.notFound(handler((exchange, c) => sendNoRoute(exchange, c, app)));
+  const { metricsPage } = deps;
+  if (metricsPage !== undefined) {
+    app.get("/metrics", async () => {
+      return new Response(await metricsPage.render(), { headers: { "content-type": metricsPage.contentType } });
+    });
+  }
+  app.notFound(handler((exchange, c) => refuseRoute(exchange, c.req, { app, observer: deps.observer })));
   const sendDefect = handler((exchange) =>
-    sendRefusal(exchange, new Refusal("internal", ERROR_CODES.internal.meaning)),
+    refuse(exchange, new Refusal("internal", ERROR_CODES.internal.meaning), deps),
   );
   app.onError((error, c) => {
     deps.onDefect(error);
@@ -107,7 +118,7 @@ export function createApp(deps: AppDeps): GatewayApp {
       serveInference(door, exchange, { form: oipForm, name, version: "" });
     } catch (error) {
       deps.onDefect(error);
-      sendRefusal(exchange, new Refusal("internal", ERROR_CODES.internal.meaning));
+      refuse(exchange, new Refusal("internal", ERROR_CODES.internal.meaning), deps);
     }
     return true;
   };
@@ -158,14 +169,14 @@ function modelIn(c: Context<Env>): { name: string; version: string } {
 }
 
 /** 405 where the path has routes of other methods, which the header `Allow` then names; else 404. */
-function sendNoRoute(exchange: Exchange, c: Context<Env>, app: Hono<Env>): void {
-  const { method, path } = c.req;
+function refuseRoute(
+  exchange: Exchange,
+  { method, path }: { readonly method: string; readonly path: string },
+  { app, observer }: { readonly app: Hono<Env>; readonly observer: CallObserver },
+): void {
   const allowed = ["GET", "POST"].filter((other) => app.router.match(other, path)[0].length > 0);
-  if (allowed.length === 0) {
-    sendRefusal(exchange, new Refusal("not_found", `no route ${quote(path)}`));
-    return;
-  }
+  if (allowed.length === 0) return refuse(exchange, new Refusal("not_found", `no route ${quote(path)}`), { observer });
   if (allowed.includes("GET")) allowed.push("HEAD");
-  const { status, body } = errorResponse(new Refusal("method_not_allowed", `${quote(method)} is not allowed here`));
-  exchange.send(status, ["allow", allowed.join(", ")], body);
+  const refusal = new Refusal("method_not_allowed", `${quote(method)} is not allowed here`);
+  refuse(exchange, refusal, { observer, headers: ["allow", allowed.join(", ")] });
 }

@@ -49,6 +49,11 @@ export const OPTIONS = defineOptions({
     default: "",
     doc: "The model that POST /predict without a name goes to; empty means the only one that is served.",
   },
+  accessLogSample: {
+    schema: z.number().int().min(0).max(1_000_000),
+    default: 0,
+    doc: "Of how many inference calls that were served one is logged; 0 logs none, 1 every one. The others are always logged, at most 10 a second of each error code.",
+  },
   keepAliveTimeoutMs: {
     schema: z.number().int().min(1000).max(3_600_000),
     default: 75_000,

@@ -9,6 +9,9 @@ export interface Exchange {
   readonly receivedMs: number;
   /** When the first byte of the body was there; `receivedMs` where there is no body. */
   readonly firstByteMs: number;
+  readonly method: string;
+  /** The target without its query, as the client wrote it. */
+  readonly path: string;
   /** The client's `x-request-id`, or a new one; `send` returns it to the client. */
   readonly requestId: string;
   /** A header's value; `name` in lower case. Several lines of one name come joined by ", ". */

@@ -20,6 +20,14 @@ export class FetchExchange implements Exchange {
     this.#respond = resolve;
   }
 
+  get method(): string {
+    return this.#request.method;
+  }
+
+  get path(): string {
+    return new URL(this.#request.url).pathname;
+  }
+
   header(name: string): string | undefined {
     return this.#request.headers.get(name) ?? undefined;
   }

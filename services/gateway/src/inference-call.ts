@@ -1,14 +1,15 @@
 import { ERROR_CODES, type ModelDescription } from "@millrace/protocol";
 import type { Stage } from "@millrace/runtime";
 import { readTimeoutHeader, timeoutOf, type TimeoutBounds } from "./budget.ts";
-import { errorResponse, sendRefusal } from "./error-response.ts";
+import { type CallEnd, type CallObserver, refuse } from "./call-end.ts";
+import { errorResponse } from "./error-response.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Inference, InferenceAnswer } from "./inference.ts";
 import type { InputSet } from "./input-set.ts";
 import { textOf } from "./json-body.ts";
 import { findServing } from "./model-choice.ts";
 import { Refusal } from "./refusal.ts";
-import { serverTiming } from "./server-timing.ts";
+import { type GatewayDurations, serverTiming } from "./server-timing.ts";
 
 /** What all inference calls of a gateway share. */
 export type Door = {
@@ -24,6 +25,7 @@ export type Door = {
   readonly isDraining: () => boolean;
   /** Is told of every exception that a call ended with: a defect of ours. */
   readonly onDefect: (error: unknown) => void;
+  readonly observer: CallObserver;
   /** Calls in flight now; counted by the calls themselves. */
   inFlight: number;
 };
@@ -91,6 +93,7 @@ class InferenceCall<Request extends FormRequest> {
 
   start(): void {
     this.#door.inFlight++;
+    this.#door.observer.began(this.#model);
     this.#exchange.onGone(() => this.#onGone());
     this.#exchange.readBody(this.#door.limits.jsonBytesMax, (body) => this.#onBody(body));
   }
@@ -98,7 +101,7 @@ class InferenceCall<Request extends FormRequest> {
   #onGone(): void {
     if (this.#state === "done") return;
     const wasWaiting = this.#state === "waiting";
-    this.#end();
+    this.#end({ code: "cancelled", message: "" });
     if (wasWaiting) this.#door.inference.cancel(this.#handle);
   }
 
@@ -164,34 +167,40 @@ class InferenceCall<Request extends FormRequest> {
     try {
       if (!answer.ok) {
         const refusal = new Refusal(answer.code, answer.message, answer.retryAfterMs);
-        return this.#refuse(refusal, this.#timing(answer, answeredMs));
+        return this.#refuse(refusal, answer, answeredMs);
       }
       const latencyMs = performance.now() - this.#exchange.receivedMs;
       const httpRequestId = this.#exchange.requestId;
       const body = this.#form.write({ model: this.#model, request, answer, latencyMs, httpRequestId });
-      if (body instanceof Refusal) return this.#refuse(body, this.#timing(answer, answeredMs));
-      this.#end();
-      this.#exchange.send(200, ["server-timing", this.#timing(answer, answeredMs)], body);
+      if (body instanceof Refusal) return this.#refuse(body, answer, answeredMs);
+      const own = this.#durations(answeredMs);
+      this.#exchange.send(200, ["server-timing", serverTiming(own, answer.stages, answer)], body);
+      this.#end(undefined, { own, behind: answer.stages });
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  /** The `Server-Timing` of an answer that is about to be sent. */
-  #timing(answer: InferenceAnswer, answeredMs: number): string {
-    const own = {
+  /** What the gateway itself took, of an answer that is about to be sent. */
+  #durations(answeredMs: number): GatewayDurations {
+    return {
       parseMs: this.#parseMs,
       preprocessMs: this.#preprocessMs,
       postprocessMs: this.#postprocessMs,
       encodeMs: performance.now() - answeredMs,
     };
-    return serverTiming(own, answer.stages, answer.ok ? answer : undefined);
   }
 
-  #refuse(refusal: Refusal, timing?: string): void {
-    this.#end();
+  #refuse(refusal: Refusal, answer?: InferenceAnswer, answeredMs = 0): void {
     const { status, headers, body } = errorResponse(refusal);
-    this.#exchange.send(status, timing === undefined ? headers : [...headers, "server-timing", timing], body);
+    if (answer === undefined) {
+      this.#exchange.send(status, headers, body);
+      return this.#end(refusal);
+    }
+    const own = this.#durations(answeredMs);
+    const timing = serverTiming(own, answer.stages, answer.ok ? answer : undefined);
+    this.#exchange.send(status, [...headers, "server-timing", timing], body);
+    this.#end(refusal, { own, behind: answer.stages });
   }
 
   #fail(error: unknown): void {
@@ -199,9 +208,12 @@ class InferenceCall<Request extends FormRequest> {
     if (this.#state !== "done") this.#refuse(new Refusal("internal", ERROR_CODES.internal.meaning));
   }
 
-  #end(): void {
+  #end(refusal: Pick<Refusal, "code" | "message"> | undefined, stages?: CallEnd["stages"]): void {
     this.#state = "done";
     this.#door.inFlight--;
+    const status = refusal === undefined ? 200 : ERROR_CODES[refusal.code].http;
+    const { code, message = "" } = refusal ?? {};
+    this.#door.observer.ended({ exchange: this.#exchange, status, code, message, model: this.#model, stages });
   }
 
   /** For tests: sleeps inside a stage if it is to be slow, then goes on with the time that took, unless the client has gone. */
@@ -243,10 +255,10 @@ export function serveInference<Request extends FormRequest>(
 ): void {
   const { form, name, version } = ask;
   const refusal = refusalAtDoor(door, exchange);
-  if (refusal !== undefined) return sendRefusal(exchange, refusal);
+  if (refusal !== undefined) return refuse(exchange, refusal, door);
   const headerTimeoutMs = readTimeoutHeader(exchange.header("x-request-timeout-ms"));
-  if (headerTimeoutMs instanceof Refusal) return sendRefusal(exchange, headerTimeoutMs);
+  if (headerTimeoutMs instanceof Refusal) return refuse(exchange, headerTimeoutMs, door);
   const model = name instanceof Refusal ? name : findServing(door.inference, name, version);
-  if (model instanceof Refusal) return sendRefusal(exchange, model);
+  if (model instanceof Refusal) return refuse(exchange, model, door);
   new InferenceCall(door, exchange, { form, model, headerTimeoutMs }).start();
 }

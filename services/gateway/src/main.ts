@@ -11,8 +11,10 @@ import {
   startAdminServer,
 } from "@millrace/runtime";
 import packageJson from "../package.json" with { type: "json" };
+import { AccessLogger } from "./access-logger.ts";
 import { createApp } from "./app.ts";
 import { BrokerInference } from "./broker-inference.ts";
+import type { CallObserver } from "./call-end.ts";
 import { OPTIONS } from "./config.ts";
 import { startHttpServer } from "./http-server.ts";
 
@@ -46,8 +48,12 @@ export async function main(argv: string[]): Promise<void> {
     },
   });
   lifecycle.onDrain(() => admin.close());
+  const accessLogger = createLogger({ role: "gateway", dataset: "gateway.access", name, level: options.logLevel });
+  const accessLog = new AccessLogger(accessLogger, options.accessLogSample);
+  lifecycle.onDrain(() => accessLog.close());
+  const observer: CallObserver = { began: () => {}, ended: (end) => accessLog.ended(end) };
   const onDefect = (error: unknown): void => logger.error({ error }, "a request met a defect");
-  const app = createApp({ inference, options, version: packageJson.version, isDraining, onDefect });
+  const app = createApp({ inference, options, version: packageJson.version, isDraining, onDefect, observer });
   const http = await startHttpServer(app, options);
   lifecycle.onDrain(async () => {
     // Until the last accepted request is answered, new ones are still told 503 instead of finding a closed port.

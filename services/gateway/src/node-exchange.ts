@@ -39,6 +39,14 @@ export class NodeExchange implements Exchange {
     this.requestId = requestIdOf(incoming.headers["x-request-id"] as string | undefined);
   }
 
+  get method(): string {
+    return this.#incoming.method ?? "";
+  }
+
+  get path(): string {
+    return this.#incoming.url?.split("?", 1)[0] ?? "";
+  }
+
   header(name: string): string | undefined {
     return this.#incoming.headers[name] as string | undefined;
   }

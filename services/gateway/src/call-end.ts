@@ -1,0 +1,42 @@
+import type { ErrorCode, ModelDescription } from "@millrace/protocol";
+import { errorResponse } from "./error-response.ts";
+import type { Exchange } from "./exchange.ts";
+import type { StageDurations } from "./inference.ts";
+import type { Refusal } from "./refusal.ts";
+import type { GatewayDurations } from "./server-timing.ts";
+
+/** How one inference call ended, or a request that was refused before it became one. */
+export type CallEnd = {
+  /** Where it came from. */
+  readonly exchange: Pick<Exchange, "requestId" | "receivedMs" | "method" | "path" | "header">;
+  /** The HTTP status of the answer; 499, which nobody sees, where the client went away before it. */
+  readonly status: number;
+  /** Why it was not served; undefined where it was. */
+  readonly code: ErrorCode | undefined;
+  /** In words, for the client: they may repeat what the client has sent. */
+  readonly message: string;
+  /** Undefined where none was found. */
+  readonly model: ModelDescription | undefined;
+  /** Where its time went, in the gateway and behind it; undefined where no answer came from there. */
+  readonly stages: { readonly own: GatewayDurations; readonly behind: StageDurations } | undefined;
+};
+
+/** Who watches calls begin and end: metrics and the access log. */
+export type CallObserver = {
+  /** An inference call was admitted, for this model. */
+  began(model: ModelDescription): void;
+  /** A call has ended, whatever way, once; or a request that has not become one was refused. Must not throw. */
+  ended(end: CallEnd): void;
+};
+
+/** Answers a request that has not become a call with an error, and tells who watches. `headers` as in `Exchange.send`. */
+export function refuse(
+  exchange: Exchange,
+  refusal: Refusal,
+  { observer, headers = [] }: { readonly observer: CallObserver; readonly headers?: readonly string[] },
+): void {
+  const answer = errorResponse(refusal);
+  exchange.send(answer.status, [...answer.headers, ...headers], answer.body);
+  const { code, message } = refusal;
+  observer.ended({ exchange, status: answer.status, code, message, model: undefined, stages: undefined });
+}
