@@ -4,6 +4,7 @@ import { OPTIONS as BROKER } from "../services/broker/src/config.ts";
 import { OPTIONS as GATEWAY } from "../services/gateway/src/config.ts";
 import { OPTIONS as WORKER } from "../services/inference-worker/src/config.ts";
 import { DEV_OPTIONS } from "../cli/src/dev-configuration.ts";
+import { METRICS_PAGE, metricsPage } from "./metrics-page.ts";
 import { describeOptions, type OptionTable } from "../libs/runtime/src/mod.ts";
 
 /** The page of all options, made from the tables that the processes themselves read. */
@@ -39,7 +40,12 @@ function cell(text: string): string {
 }
 
 if (import.meta.main) {
-  const before = await readFile(CONFIGURATION_PAGE, "utf8").catch(() => "");
-  const page = configurationPage();
-  if (page !== before) await writeFile(CONFIGURATION_PAGE, page);
+  const pages = [
+    [CONFIGURATION_PAGE, configurationPage()],
+    [METRICS_PAGE, metricsPage()],
+  ] as const;
+  for (const [path, page] of pages) {
+    const before = await readFile(path, "utf8").catch(() => "");
+    if (page !== before) await writeFile(path, page);
+  }
 }

@@ -22,6 +22,8 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
   gateway: [
     "main",
     "config",
+    "metrics",
+    "metric-table",
     "app",
     "http-server",
     "node-exchange",

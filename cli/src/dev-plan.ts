@@ -52,6 +52,7 @@ export class DevPlan {
         host,
         port: port === 0 ? 0 : port + at,
         brokers: broker["gateways"] ?? "",
+        publicMetrics: "true",
         // The first gateway has the first admin port; more of them come after the workers.
         adminPort: this.#adminPort(at === 0 ? 0 : 1 + workers + at),
       };

@@ -21,9 +21,10 @@ type RowBase = {
   readonly labels: readonly string[];
   /** One sentence, for `# HELP` and the generated reference. */
   readonly help: string;
-  /** What one would ask of it, in PromQL, where that is not obvious. */
-  readonly query?: string;
-};
+} & ({ readonly asks?: never; readonly query?: never } | Question);
+
+/** What one would ask of a metric where that is not obvious: in words, and in PromQL. */
+type Question = { readonly asks: string; readonly query: string };
 
 /**
  * One metric. `counter`: only grows; its name ends in `_total`. `gauge`: a level. `histogram`: observations by bucket, with the

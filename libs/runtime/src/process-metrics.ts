@@ -11,6 +11,7 @@ export const PROCESS_METRICS = defineMetrics({
     unit: "1",
     labels: ["component", "version", "node"],
     help: "Always 1: the role, its version, and the Node that runs it.",
+    asks: "Processes by role and version.",
     query: "count by (component, version) (millrace_build_info)",
   },
   millrace_eventloop_active_seconds_total: {
@@ -18,6 +19,7 @@ export const PROCESS_METRICS = defineMetrics({
     unit: "seconds",
     labels: [],
     help: "Time in which the event loop was busy.",
+    asks: "Share of time in which the event loop is busy.",
     query:
       "rate(millrace_eventloop_active_seconds_total[1m]) / (rate(millrace_eventloop_active_seconds_total[1m]) + rate(millrace_eventloop_idle_seconds_total[1m]))",
   },

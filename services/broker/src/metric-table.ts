@@ -31,6 +31,7 @@ export const BROKER_METRICS = defineMetrics({
     unit: "request-seconds",
     labels: ["model"],
     help: "Time integral of the requests that the broker has, waiting or at a worker.",
+    asks: "Mean number of requests in the broker over a minute, for an autoscaler to divide by what one worker takes.",
     query: "sum by (model) (rate(millrace_broker_demand_request_seconds_total[1m]))",
   },
   millrace_broker_messages_total: {
@@ -38,6 +39,7 @@ export const BROKER_METRICS = defineMetrics({
     unit: "requests",
     labels: ["model", "outcome"],
     help: "Requests that ended here, by how: ok, shed, expired, error, cancelled.",
+    asks: "Requests a second, by how they ended.",
     query: "sum by (model, outcome) (rate(millrace_broker_messages_total[1m]))",
   },
   millrace_broker_request_duration_seconds: {
@@ -46,6 +48,7 @@ export const BROKER_METRICS = defineMetrics({
     labels: ["model", "outcome"],
     buckets: REQUEST_BUCKETS,
     help: "Residence in the broker: from the SUBMIT being received to the answer being handed to the socket.",
+    asks: "99th percentile of the residence in the broker.",
     query:
       'histogram_quantile(0.99, sum by (le, model) (rate(millrace_broker_request_duration_seconds_bucket{outcome="ok"}[1m])))',
   },
@@ -55,6 +58,7 @@ export const BROKER_METRICS = defineMetrics({
     labels: ["model", "stage"],
     buckets: STAGE_BUCKETS,
     help: "Stages of the requests that a worker answered, as the broker sees them; together they are the residence, up to the sending.",
+    asks: "Mean of each stage in the broker.",
     query:
       "sum by (stage) (rate(millrace_broker_stage_duration_seconds_sum[1m])) / sum by (stage) (rate(millrace_broker_stage_duration_seconds_count[1m]))",
   },
@@ -96,6 +100,7 @@ export const BROKER_METRICS = defineMetrics({
     labels: ["model"],
     buckets: ROWS_BUCKETS,
     help: "Rows of the batches that were sent.",
+    asks: "Mean rows of a batch.",
     query: "rate(millrace_broker_batch_rows_sum[1m]) / rate(millrace_broker_batch_rows_count[1m])",
   },
   millrace_broker_batch_compute_seconds: {
@@ -110,6 +115,7 @@ export const BROKER_METRICS = defineMetrics({
     unit: "seconds",
     labels: ["model"],
     help: "Compute time of all answered batches: the slots that the model keeps busy.",
+    asks: "Slots that a model keeps busy.",
     query: "sum by (model) (rate(millrace_broker_busy_seconds_total[1m]))",
   },
   millrace_broker_workers: {
@@ -117,6 +123,7 @@ export const BROKER_METRICS = defineMetrics({
     unit: "workers",
     labels: ["model", "version", "state"],
     help: "Workers that serve a version: ready; suspect: silent, gets nothing new; draining: finishes what it has.",
+    asks: "Ready workers.",
     query: 'sum by (model) (millrace_broker_workers{state="ready"})',
   },
   millrace_broker_worker_credits: {

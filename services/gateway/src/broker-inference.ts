@@ -1,6 +1,6 @@
 import { performance } from "node:perf_hooks";
 import { type Content, type Message, type MessageOf, PING_EVERY_MS } from "@millrace/protocol";
-import type { Logger } from "@millrace/runtime";
+import type { LinkMetrics, Logger } from "@millrace/runtime";
 import { BrokerLinks, type BrokerLinksOptions } from "@millrace/transport";
 import { WHEEL_GRAIN_MS } from "./deadline-wheel.ts";
 import type { Inference, InferenceAnswer, InferenceRequest } from "./inference.ts";
@@ -17,6 +17,8 @@ export type BrokerInferenceOptions = Pick<BrokerLinksOptions, "brokers" | "disco
   readonly onReady: () => void;
   /** For tests: hold every turn's requests back for this long, in ms. */
   readonly testGatewayQueueMs: number;
+  /** Counts the sessions with brokers. */
+  readonly linkMetrics: Pick<LinkMetrics, "opened" | "lost">;
 };
 
 /**
@@ -55,14 +57,21 @@ export class BrokerInference implements Inference {
         dispatched: [],
       }),
       handlers: {
-        onActive: (broker, { instance }) =>
-          logger.info({ broker: instance, address: broker }, "connected to the broker"),
+        onActive: (broker, { instance }) => {
+          options.linkMetrics.opened();
+          logger.info({ broker: instance, address: broker }, "connected to the broker");
+        },
         onLost: (broker, reason) => this.#onLost(broker, reason),
         onMessage: (broker, message) => this.#onMessage(broker, message),
         onUse: (broker) => this.#onUse(broker),
       },
       logger,
     });
+  }
+
+  /** The connections to brokers, for metrics. */
+  get links(): BrokerLinks {
+    return this.#links;
   }
 
   submit(request: InferenceRequest, onAnswer: (answer: InferenceAnswer) => void): number {
@@ -140,6 +149,7 @@ export class BrokerInference implements Inference {
   }
 
   #onLost(broker: string, reason: string): void {
+    this.#options.linkMetrics.lost();
     this.#routes.delete(broker);
     this.#pending.sessionLost(broker, performance.now());
     this.#options.logger.warn({ address: broker, reason, open: this.#pending.size }, "lost the broker");

@@ -23,20 +23,24 @@ export type CallEnd = {
 
 /** Who watches calls begin and end: metrics and the access log. */
 export type CallObserver = {
-  /** An inference call was admitted, for this model. */
+  /** An inference call for this model is here; its end follows. */
   began(model: ModelDescription): void;
   /** A call has ended, whatever way, once; or a request that has not become one was refused. Must not throw. */
   ended(end: CallEnd): void;
 };
 
-/** Answers a request that has not become a call with an error, and tells who watches. `headers` as in `Exchange.send`. */
-export function refuse(
-  exchange: Exchange,
-  refusal: Refusal,
-  { observer, headers = [] }: { readonly observer: CallObserver; readonly headers?: readonly string[] },
-): void {
+/** Who is told of a refusal, and what else there is to tell: headers as in `Exchange.send`, and the model where it is known. */
+type RefusalContext = {
+  readonly observer: CallObserver;
+  readonly headers?: readonly string[];
+  readonly model?: ModelDescription | undefined;
+};
+
+/** Answers a request that has not become a call with an error, and tells who watches. */
+export function refuse(exchange: Exchange, refusal: Refusal, { observer, headers = [], model }: RefusalContext): void {
+  if (model !== undefined) observer.began(model);
   const answer = errorResponse(refusal);
   exchange.send(answer.status, [...answer.headers, ...headers], answer.body);
   const { code, message } = refusal;
-  observer.ended({ exchange, status: answer.status, code, message, model: undefined, stages: undefined });
+  observer.ended({ exchange, status: answer.status, code, message, model, stages: undefined });
 }

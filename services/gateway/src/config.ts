@@ -64,6 +64,11 @@ export const OPTIONS = defineOptions({
     default: 30_000,
     doc: "How long the head of a request may take to arrive, in milliseconds.",
   },
+  publicMetrics: {
+    schema: z.boolean(),
+    default: false,
+    doc: "Answer /metrics on the HTTP port too, beside the admin port; millrace dev does.",
+  },
   headerBytesMax: {
     schema: z
       .number()

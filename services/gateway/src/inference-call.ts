@@ -254,11 +254,15 @@ export function serveInference<Request extends FormRequest>(
   ask: { readonly form: Form<Request>; readonly name: string | Refusal; readonly version: string },
 ): void {
   const { form, name, version } = ask;
+  const refuseCall = (refusal: Refusal): void => {
+    const known = name instanceof Refusal ? undefined : door.inference.models.find(name, version);
+    refuse(exchange, refusal, { observer: door.observer, model: known?.model });
+  };
   const refusal = refusalAtDoor(door, exchange);
-  if (refusal !== undefined) return refuse(exchange, refusal, door);
+  if (refusal !== undefined) return refuseCall(refusal);
   const headerTimeoutMs = readTimeoutHeader(exchange.header("x-request-timeout-ms"));
-  if (headerTimeoutMs instanceof Refusal) return refuse(exchange, headerTimeoutMs, door);
+  if (headerTimeoutMs instanceof Refusal) return refuseCall(headerTimeoutMs);
   const model = name instanceof Refusal ? name : findServing(door.inference, name, version);
-  if (model instanceof Refusal) return refuse(exchange, model, door);
+  if (model instanceof Refusal) return refuseCall(model);
   new InferenceCall(door, exchange, { form, model, headerTimeoutMs }).start();
 }

@@ -3,6 +3,7 @@ import {
   createLogger,
   Lifecycle,
   loadOptions,
+  MetricsPage,
   parseTestDelay,
   processName,
   reportReady,
@@ -17,6 +18,7 @@ import { BrokerInference } from "./broker-inference.ts";
 import type { CallObserver } from "./call-end.ts";
 import { OPTIONS } from "./config.ts";
 import { startHttpServer } from "./http-server.ts";
+import { GatewayMetrics } from "./metrics.ts";
 
 /** How often a drain looks whether every request has been answered, in ms. */
 const DRAIN_POLL_MS = 10;
@@ -29,6 +31,8 @@ export async function main(argv: string[]): Promise<void> {
   const lifecycle = new Lifecycle();
   const isDraining = (): boolean => lifecycle.state === "draining";
 
+  const metrics = new GatewayMetrics(packageJson.version);
+  const metricsPage = new MetricsPage(metrics.values);
   const inference = new BrokerInference({
     brokers: options.brokers,
     discoveryIntervalMs: options.discoveryIntervalMs,
@@ -37,7 +41,9 @@ export async function main(argv: string[]): Promise<void> {
     logger,
     onReady: () => logger.info("gateway is ready"),
     testGatewayQueueMs: parseTestDelay(options.testDelay).get("gateway_queue") ?? 0,
+    linkMetrics: metrics.links,
   });
+  metrics.watch(inference.models, inference.links);
   lifecycle.onDrain(() => inference.close());
   const admin = await startAdminServer({
     host: options.adminHost,
@@ -46,14 +52,30 @@ export async function main(argv: string[]): Promise<void> {
       const reason = isDraining() ? "draining" : inference.unreadyReason();
       return { ready: reason === "", reason };
     },
+    handlers: { "/metrics": metricsPage.handler },
   });
   lifecycle.onDrain(() => admin.close());
   const accessLogger = createLogger({ role: "gateway", dataset: "gateway.access", name, level: options.logLevel });
   const accessLog = new AccessLogger(accessLogger, options.accessLogSample);
   lifecycle.onDrain(() => accessLog.close());
-  const observer: CallObserver = { began: () => {}, ended: (end) => accessLog.ended(end) };
+  const recorder = options.metrics ? metrics : undefined;
+  const observer: CallObserver = {
+    began: (model) => recorder?.began(model),
+    ended: (end) => {
+      recorder?.ended(end);
+      accessLog.ended(end);
+    },
+  };
   const onDefect = (error: unknown): void => logger.error({ error }, "a request met a defect");
-  const app = createApp({ inference, options, version: packageJson.version, isDraining, onDefect, observer });
+  const app = createApp({
+    inference,
+    options,
+    version: packageJson.version,
+    isDraining,
+    onDefect,
+    observer,
+    metricsPage: options.publicMetrics ? metricsPage : undefined,
+  });
   const http = await startHttpServer(app, options);
   lifecycle.onDrain(async () => {
     // Until the last accepted request is answered, new ones are still told 503 instead of finding a closed port.

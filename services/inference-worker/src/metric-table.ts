@@ -13,6 +13,7 @@ export const WORKER_METRICS = defineMetrics({
     unit: "seconds",
     labels: ["model"],
     help: "Time that slots were taken by batches of the model, from the start of the run to its end.",
+    asks: "Share of the slots' time that a model takes.",
     query: "sum by (model) (rate(millrace_worker_busy_seconds_total[1m])) / sum by (model) (millrace_worker_slots)",
   },
   millrace_worker_batches_total: {
@@ -26,6 +27,7 @@ export const WORKER_METRICS = defineMetrics({
     unit: "rows",
     labels: ["model"],
     help: "Rows that were run.",
+    asks: "Rows a second.",
     query: "sum by (model) (rate(millrace_worker_rows_total[1m]))",
   },
   millrace_worker_batch_size: {
@@ -34,6 +36,7 @@ export const WORKER_METRICS = defineMetrics({
     labels: ["model"],
     buckets: ROWS_BUCKETS,
     help: "Rows of one run.",
+    asks: "Mean rows of a run.",
     query: "rate(millrace_worker_batch_size_sum[1m]) / rate(millrace_worker_batch_size_count[1m])",
   },
   millrace_worker_batch_wait_seconds: {
@@ -49,6 +52,7 @@ export const WORKER_METRICS = defineMetrics({
     labels: ["model", "provider"],
     buckets: STAGE_BUCKETS,
     help: "One run of the model.",
+    asks: "99th percentile of a run.",
     query: "histogram_quantile(0.99, sum by (le, model) (rate(millrace_worker_inference_seconds_bucket[1m])))",
   },
   millrace_worker_errors_total: {
@@ -62,6 +66,7 @@ export const WORKER_METRICS = defineMetrics({
     unit: "1",
     labels: ["model", "version", "sha256", "provider"],
     help: "Always 1: a model version that is loaded, by the digest of its file.",
+    asks: "Files behind one version: more than one means that workers disagree.",
     query: "count by (model, version) (count by (model, version, sha256) (millrace_worker_model_info))",
   },
   millrace_worker_model_load_seconds: {
