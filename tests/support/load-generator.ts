@@ -1,12 +1,13 @@
-import { connect, isIPv4, type Socket } from "node:net";
-import { type HttpAnswer, HttpAnswerReader } from "./http-answer-reader.ts";
+import { isIPv4 } from "node:net";
+import type { HttpAnswer } from "./http-answer-reader.ts";
 import { LatencyHistogram, type LatencySummary } from "./latency-histogram.ts";
+import { Lane, type LaneOwner, type LoadRequest, type LoadTarget } from "./load-lane.ts";
 import { hasWayOut } from "./way-out.ts";
 
 /** Where requests come from and answers go; `Context` ties the two together. */
 export type LoadSource<Context> = {
-  /** The next request, or undefined: there are no more. The bytes are borrowed until the answer. */
-  next(): { readonly bytes: Uint8Array; readonly context: Context } | undefined;
+  /** The next request, or undefined: there are no more. */
+  next(): LoadRequest<Context> | undefined;
   /** Hears of every answer, whatever its status; the body is borrowed. */
   onAnswer(context: Context, answer: HttpAnswer): void;
 };
@@ -44,15 +45,12 @@ export type LoadResult = {
 
 const ANSWER_TIMEOUT_MS = 30_000;
 const CHECK_EVERY_MS = 250;
-const RECONNECT_AFTER_MS = 20;
 /** With more faults than this the load ends: something is wrong beyond what a number can tell. */
 const FAULTS_MAX = 1_000;
 const FAULTS_KEPT = 10;
 
-type Target = { readonly host: string; readonly port: number };
-
 /** Where to connect to; throws unless it is a loopback address, given as such, or cannot be elsewhere than on this machine. */
-export function loadTarget(url: string, { canLeave }: { readonly canLeave: boolean }): Target {
+export function loadTarget(url: string, { canLeave }: { readonly canLeave: boolean }): LoadTarget {
   const { protocol, hostname, port } = new URL(url);
   const isHere = isIPv4(hostname) && (hostname.startsWith("127.") || !canLeave);
   if (protocol !== "http:" || !isHere || port === "") {
@@ -81,9 +79,9 @@ export async function runLoad<Context>(options: LoadOptions<Context>): Promise<L
   return load.run();
 }
 
-class Load<Context> {
-  readonly options: LoadOptions<Context>;
-  readonly latency = new LatencyHistogram();
+class Load<Context> implements LaneOwner<Context> {
+  readonly #options: LoadOptions<Context>;
+  readonly #latency = new LatencyHistogram();
   readonly answerTimeoutMs: number;
   readonly #done = Promise.withResolvers<void>();
   readonly #firstFaults: string[] = [];
@@ -92,17 +90,17 @@ class Load<Context> {
   #faults = 0;
   #answers = 0;
   #lastAnswerMs = 0;
-  reconnects = 0;
+  #reconnects = 0;
 
-  constructor(options: LoadOptions<Context>, targets: readonly Target[]) {
-    this.options = options;
+  constructor(options: LoadOptions<Context>, targets: readonly LoadTarget[]) {
+    this.#options = options;
     if (targets.length === 0) throw new RangeError("a load needs an address");
     this.answerTimeoutMs = options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS;
     this.#lanes = Array.from({ length: options.connections }, (_, i) => new Lane(this, targets[i % targets.length]!));
   }
 
   async run(): Promise<LoadResult> {
-    const { signal, durationMs } = this.options;
+    const { signal, durationMs } = this.#options;
     // Not at once: it may be the source that aborts, in the middle of giving out a request.
     const stop = (): void => queueMicrotask(() => this.stop());
     if (signal?.aborted) this.stop();
@@ -114,7 +112,7 @@ class Load<Context> {
     const startedMs = performance.now();
     this.#lastAnswerMs = startedMs;
     for (const lane of this.#lanes) lane.open();
-    this.laneEnded();
+    this.onEnd();
     await this.#done.promise;
     clearTimeout(end);
     clearInterval(check);
@@ -122,10 +120,10 @@ class Load<Context> {
     return {
       answers: this.#answers,
       elapsedMs: this.#lastAnswerMs - startedMs,
-      latencyMs: this.latency.summary(),
+      latencyMs: this.#latency.summary(),
       faults: this.#faults,
       firstFaults: this.#firstFaults,
-      reconnects: this.reconnects,
+      reconnects: this.#reconnects,
     };
   }
 
@@ -135,19 +133,23 @@ class Load<Context> {
     for (const lane of this.#lanes) lane.endIfIdle();
   }
 
-  next(): { readonly bytes: Uint8Array; readonly context: Context } | undefined {
-    const request = this.#isOpen ? this.options.source.next() : undefined;
-    if (request === undefined && this.#isOpen) this.stop();
-    return request;
+  onFree(lane: Lane<Context>, isFresh: boolean): void {
+    const { thinkMs = 0, source } = this.#options;
+    if (thinkMs > 0 && !isFresh && this.#isOpen) return lane.rest(thinkMs);
+    const request = this.#isOpen ? source.next() : undefined;
+    if (request !== undefined) return lane.send(request);
+    lane.end();
+    if (this.#isOpen) this.stop();
   }
 
-  answered(sentMs: number): void {
+  onAnswer(context: Context, answer: HttpAnswer, sentMs: number): void {
     this.#lastAnswerMs = performance.now();
-    this.latency.record(this.#lastAnswerMs - sentMs);
+    this.#latency.record(this.#lastAnswerMs - sentMs);
     this.#answers += 1;
+    this.#options.source.onAnswer(context, answer);
   }
 
-  fault(text: string): void {
+  onFault(text: string): void {
     this.#faults += 1;
     if (this.#firstFaults.length < FAULTS_KEPT) this.#firstFaults.push(text);
     if (this.#faults === FAULTS_MAX) {
@@ -160,111 +162,11 @@ class Load<Context> {
     return this.#isOpen;
   }
 
-  laneEnded(): void {
+  onReopen(): void {
+    this.#reconnects += 1;
+  }
+
+  onEnd(): void {
     if (this.#lanes.every((lane) => lane.isEnded)) this.#done.resolve();
-  }
-}
-
-/** One connection after another, one request in flight at most. */
-class Lane<Context> {
-  readonly #load: Load<Context>;
-  readonly #target: Target;
-  #socket: Socket | undefined;
-  #reader = new HttpAnswerReader();
-  #request: { readonly context: Context } | undefined;
-  #sentMs = 0;
-  isEnded = false;
-
-  constructor(load: Load<Context>, target: Target) {
-    this.#load = load;
-    this.#target = target;
-  }
-
-  open(): void {
-    if (!this.#load.isOpen) return this.#end();
-    const socket = connect({ ...this.#target, noDelay: true });
-    this.#socket = socket;
-    this.#reader = new HttpAnswerReader();
-    socket.on("connect", () => this.#send());
-    socket.on("data", (chunk: Buffer) => {
-      if (this.#socket === socket) this.#receive(chunk);
-    });
-    socket.on("error", (error) => this.#lost(socket, error.message));
-    socket.on("close", () => this.#lost(socket, "the connection was closed"));
-  }
-
-  /** Ends a lane that waits for nothing. */
-  endIfIdle(): void {
-    if (this.#request === undefined) this.#end();
-  }
-
-  checkTimeout(): void {
-    const waitedMs = performance.now() - this.#sentMs;
-    if (this.#request === undefined || waitedMs < this.#load.answerTimeoutMs || this.#socket === undefined) return;
-    this.#lost(this.#socket, `no answer within ${Math.round(waitedMs)} ms`);
-  }
-
-  #send(): void {
-    const request = this.#load.next();
-    if (request === undefined) return this.#end();
-    this.#request = request;
-    this.#reader.expect();
-    this.#sentMs = performance.now();
-    this.#socket?.write(request.bytes);
-  }
-
-  /** Sends later, on the same connection if it is still there. */
-  #rest(ms: number): void {
-    const socket = this.#socket;
-    setTimeout(() => {
-      if (!this.isEnded && this.#socket === socket) this.#send();
-    }, ms);
-  }
-
-  #receive(chunk: Buffer): void {
-    let answer: HttpAnswer | undefined;
-    try {
-      answer = this.#reader.push(chunk);
-    } catch (error) {
-      if (this.#socket !== undefined) this.#lost(this.#socket, String(error));
-      return;
-    }
-    if (answer === undefined || this.#request === undefined) return;
-    const { context } = this.#request;
-    this.#request = undefined;
-    this.#load.answered(this.#sentMs);
-    this.#load.options.source.onAnswer(context, answer);
-    const { thinkMs = 0 } = this.#load.options;
-    if (/\r\nconnection: close/i.test(answer.head)) this.#reopen();
-    else if (thinkMs === 0) this.#send();
-    else this.#rest(thinkMs);
-  }
-
-  /** The connection is of no use any more; that is a fault where a request was under way or none was possible. */
-  #lost(socket: Socket, reason: string): void {
-    if (this.#socket !== socket || this.isEnded) return;
-    const { remotePort } = socket;
-    if (this.#request !== undefined) this.#load.fault(`${reason} (request under way)`);
-    else if (reason !== "the connection was closed") this.#load.fault(`${reason} (port ${remotePort ?? "none"})`);
-    this.#request = undefined;
-    this.#reopen();
-  }
-
-  #reopen(): void {
-    this.#socket?.destroy();
-    this.#socket = undefined;
-    if (!this.#load.isOpen) return this.#end();
-    this.#load.reconnects += 1;
-    setTimeout(() => {
-      if (!this.isEnded) this.open();
-    }, RECONNECT_AFTER_MS);
-  }
-
-  #end(): void {
-    if (this.isEnded) return;
-    this.isEnded = true;
-    this.#socket?.destroy();
-    this.#socket = undefined;
-    this.#load.laneEnded();
   }
 }

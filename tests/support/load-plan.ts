@@ -1,4 +1,7 @@
+import type { ArrivalPlan } from "./arrival-plan.ts";
 import type { LoadResult } from "./load-generator.ts";
+import type { OpenLoopReport } from "./open-loop-account.ts";
+import type { RequestFormName } from "./request-form.ts";
 import type { IdentityReport } from "./row-identity.ts";
 import type { RowPoolOptions } from "./row-pool.ts";
 
@@ -13,6 +16,8 @@ export type LoadPlan = {
   /** How long a connection rests between an answer and its next request, in milliseconds. Default 0. */
   readonly thinkMs?: number;
   readonly answerTimeoutMs?: number;
+  /** An open loop: requests leave at these times, and must be answered within `deadlineMs` of them. Default: a closed loop. */
+  readonly open?: { readonly arrivals: ArrivalPlan; readonly deadlineMs: number };
   readonly pools: readonly RowPoolOptions[];
   readonly seed: number;
   /** Rows of a request are 1 to this; default 8. */
@@ -23,6 +28,8 @@ export type LoadPlan = {
   readonly checkEvery?: number;
   /** Whether answers must carry Millrace's `Server-Timing`; default true. Peers of benchmarks do not. */
   readonly isTimed?: boolean;
+  /** How requests are written; default the Open Inference Protocol. */
+  readonly form?: RequestFormName;
 };
 
 /** How far it is. `notOk`: answers that were not 200. */
@@ -35,6 +42,8 @@ export type LoadProgress = {
 export type LoadReport = LoadResult & {
   /** Of the answers that were checked. */
   readonly identity: IdentityReport;
+  /** Where the plan was an open loop. */
+  readonly openLoop?: OpenLoopReport;
   /** Processor time of the load process while it ran, in milliseconds. */
   readonly cpuMs: number;
 };

@@ -1,9 +1,11 @@
 /**
- * The program of the load process: a checked closed loop in a process of its own, so that neither what it measures nor the
+ * The program of the load process: a checked closed or open loop in a process of its own, so that neither what it measures nor the
  * test shares its thread. It is started by `startLoad` and speaks with it over IPC.
  */
-import { runLoad, toPostBytes } from "./load-generator.ts";
+import { planArrivals } from "./arrival-plan.ts";
+import { type LoadResult, type LoadSource, runLoad, toPostBytes } from "./load-generator.ts";
 import type { LoadCommand, LoadEvent, LoadPlan, LoadReport } from "./load-plan.ts";
+import { runOpenLoad } from "./open-loop.ts";
 import { type CheckedRequest, RowIdentityChecker } from "./row-identity.ts";
 import { buildRowPool } from "./row-pool.ts";
 
@@ -25,6 +27,7 @@ async function run(plan: LoadPlan): Promise<LoadReport> {
     seed: plan.seed,
     ...pick(plan, "rowsMax"),
     ...pick(plan, "isTimed"),
+    ...pick(plan, "form"),
   });
   const make = (): Request => {
     const context = checker.next();
@@ -39,30 +42,29 @@ async function run(plan: LoadPlan): Promise<LoadReport> {
   const progress = (): void => tell({ type: "progress", answers, notOk, mismatches: checker.mismatches });
   const timer = setInterval(progress, PROGRESS_EVERY_MS);
   const cpuBefore = process.cpuUsage();
-  const result = await runLoad<CheckedRequest>({
-    urls: plan.urls,
-    connections: plan.connections,
-    ...pick(plan, "durationMs"),
-    ...pick(plan, "thinkMs"),
-    ...pick(plan, "answerTimeoutMs"),
-    signal: abort.signal,
-    source: {
-      next: () => {
-        if (left === 0) return undefined;
-        left -= 1;
-        return prebuilt[left % prebuilt.length] ?? make();
-      },
-      onAnswer: (request, answer) => {
-        answers += 1;
-        if (answer.status !== 200) notOk += 1;
-        if (answer.status !== 200 || answers % checkEvery === 0) checker.check(request, answer);
-      },
+  const result = await drive(plan, {
+    next: () => {
+      if (left === 0) return undefined;
+      left -= 1;
+      return prebuilt[left % prebuilt.length] ?? make();
+    },
+    onAnswer: (request, answer) => {
+      answers += 1;
+      if (answer.status !== 200) notOk += 1;
+      if (answer.status !== 200 || answers % checkEvery === 0) checker.check(request, answer);
     },
   });
   clearInterval(timer);
   progress();
   const cpu = process.cpuUsage(cpuBefore);
   return { ...result, identity: checker.report(), cpuMs: (cpu.user + cpu.system) / 1000 };
+}
+
+function drive(plan: LoadPlan, source: LoadSource<CheckedRequest>): Promise<LoadResult> {
+  const { urls, connections, open } = plan;
+  const options = { urls, connections, ...pick(plan, "answerTimeoutMs"), signal: abort.signal, source };
+  if (open === undefined) return runLoad({ ...options, ...pick(plan, "durationMs"), ...pick(plan, "thinkMs") });
+  return runOpenLoad({ ...options, arrivalsMs: planArrivals(open.arrivals), deadlineMs: open.deadlineMs });
 }
 
 /** An optional property, only where it is there. */

@@ -1,4 +1,5 @@
 import { headerOf, type HttpAnswer } from "./http-answer-reader.ts";
+import { REQUEST_FORMS, type RequestForm, type RequestFormName } from "./request-form.ts";
 import { isNear, type PoolRow, type RowPool } from "./row-pool.ts";
 import { SeededRandom } from "./seeded-random.ts";
 
@@ -66,6 +67,7 @@ export class RowIdentityChecker {
   readonly #rowsMax: number;
   readonly #exact: ReadonlySet<RowPool>;
   readonly #isTimed: boolean;
+  readonly #form: RequestForm;
   #sent = 0;
   #requests = 0;
   #rows = 0;
@@ -79,14 +81,16 @@ export class RowIdentityChecker {
 
   /**
    * Requests have 1 to `rowsMax` rows (default 8), of one pool each. `isTimed`: answers must tell their run in
-   * `Server-Timing` (default true).
+   * `Server-Timing` (default true). `form`: how requests are written, by default the Open Inference Protocol.
    */
   constructor(options: {
     readonly pools: readonly RowPool[];
     readonly seed: number;
     readonly rowsMax?: number;
     readonly isTimed?: boolean;
+    readonly form?: RequestFormName;
   }) {
+    this.#form = REQUEST_FORMS[options.form ?? "oip"];
     this.#isTimed = options.isTimed ?? true;
     this.#pools = options.pools;
     this.#random = new SeededRandom(options.seed);
@@ -101,7 +105,7 @@ export class RowIdentityChecker {
     const group = this.#random.pick(pool.groups);
     const rows = Array.from({ length: this.#random.integer(1, this.#rowsMax) }, () => this.#random.pick(group));
     const id = `r${this.#sent++}`;
-    return { id, path: `/v2/models/${encodeURIComponent(pool.model)}/infer`, body: toBody(id, pool, rows), pool, rows };
+    return { id, path: this.#form.path(pool.model), body: this.#form.body(id, pool, rows), pool, rows };
   }
 
   /** Checks the answer to a request of `next`. */
@@ -116,7 +120,7 @@ export class RowIdentityChecker {
     const serverTiming = headerOf(answer.head, "server-timing");
     const fault =
       (this.#isTimed ? this.#countBatch(request, serverTiming) : "") ||
-      findFault(request, answer.body, this.#exact.has(request.pool));
+      findFault(request, answer.body, { form: this.#form, isExact: this.#exact.has(request.pool) });
     if (fault === "") return;
     this.#mismatches += 1;
     if (this.#first.length < KEPT_IN_FULL) this.#first.push(toMismatch(request, fault, { answer, serverTiming }));
@@ -165,16 +169,6 @@ export class RowIdentityChecker {
   }
 }
 
-/** The body of a request of the Open Inference Protocol V2, its data flat. */
-export function toBody(id: string, pool: RowPool, rows: readonly PoolRow[]): string {
-  const inputs = pool.inputs.map(({ name, datatype }, i) => {
-    const shape = [rows.length, ...(rows[0]?.inputShapes[i] ?? [])];
-    const data = rows.map(({ inputTexts }) => inputTexts[i]).join(",");
-    return `{"name":${JSON.stringify(name)},"shape":[${shape.join(",")}],"datatype":"${datatype}","data":[${data}]}`;
-  });
-  return `{"id":"${id}","inputs":[${inputs.join(",")}]}`;
-}
-
 type JsonOutput = {
   readonly name: unknown;
   readonly datatype: unknown;
@@ -183,13 +177,18 @@ type JsonOutput = {
 };
 
 /** What is wrong with the answer to these rows, or "". `isExact`: read integers beyond 2^53 without loss. */
-function findFault(request: CheckedRequest, body: Buffer, isExact: boolean): string {
+function findFault(
+  request: CheckedRequest,
+  body: Buffer,
+  { form, isExact }: { readonly form: RequestForm; readonly isExact: boolean },
+): string {
   const { pool, rows, id } = request;
   let answer: { id?: unknown; model_name?: unknown; outputs?: unknown };
   try {
-    answer = (isExact ? parseExact(body.toString()) : JSON.parse(body.toString())) as typeof answer;
+    const text = body.toString();
+    answer = form.toOip(isExact ? parseExact(text) : JSON.parse(text), request) as typeof answer;
   } catch (error) {
-    return `the answer is not JSON: ${String(error)}`;
+    return `the answer cannot be read: ${String(error)}`;
   }
   if (answer.id !== id) return `the answer is for the request ${JSON.stringify(answer.id)}`;
   if (answer.model_name !== pool.model) return `the answer is of the model ${JSON.stringify(answer.model_name)}`;

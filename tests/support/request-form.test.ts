@@ -1,0 +1,38 @@
+import { expect, test } from "vitest";
+import { REQUEST_FORMS } from "./request-form.ts";
+import type { PoolRow, RowPool } from "./row-pool.ts";
+
+const row: PoolRow = { id: 0, inputTexts: ["1,2"], inputShapes: [[2]], outputs: [{ shape: [3], data: [4, 5, 6] }] };
+const pool: RowPool = {
+  model: "m",
+  inputs: [{ name: "x", datatype: "FP32" }],
+  outputs: [{ name: "y", datatype: "FP32" }],
+  groups: [[row]],
+};
+const asked = { id: "r0", pool, rows: [row] };
+const right = { id: "r0", model_name: "m", outputs: [{ name: "y", datatype: "FP32", shape: [1, 3], data: [4, 5, 6] }] };
+
+test.each([
+  [
+    "oip",
+    "/v2/models/m/infer",
+    { id: "r0", inputs: [{ name: "x", shape: [1, 2], datatype: "FP32", data: [1, 2] }] },
+    right,
+  ],
+  ["plain", "/inference", { data: [1, 2] }, { data: [4, 5, 6] }],
+  ["lists", "/inference", { rows: [[1, 2]] }, [[4, 5, 6]]],
+] as const)("%s: path, body and answer", (...[name, path, body, answer]) => {
+  const form = REQUEST_FORMS[name];
+  expect(form.path("m")).toBe(path);
+  expect(JSON.parse(form.body("r0", pool, [row]))).toEqual(body);
+  expect(form.toOip(answer, asked)).toEqual(right);
+});
+
+test("what is no answer does not become one", () => {
+  expect(REQUEST_FORMS.plain.toOip(null, asked)).toMatchObject({ outputs: [{ data: undefined }] });
+  expect(REQUEST_FORMS.lists.toOip([[4], [5]], asked)).toMatchObject({ outputs: [{ data: undefined }] });
+});
+
+test("forms of one row refuse more", () => {
+  expect(() => REQUEST_FORMS.plain.body("r0", pool, [row, row])).toThrow(RangeError);
+});

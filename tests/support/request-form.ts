@@ -1,0 +1,57 @@
+import type { PoolRow, RowPool } from "./row-pool.ts";
+
+/**
+ * How a server of inference wants to be asked and how it answers. `oip` is the Open Inference Protocol V2, its data flat. The
+ * others are what peers of benchmarks speak, which get one row of the model's only input: `plain` is `{"data": [...]}` both
+ * ways, `lists` is `{"rows": [[...]]}`, answered by a list of lists.
+ */
+export type RequestFormName = "oip" | "plain" | "lists";
+
+/** What an answer is for. */
+export type Asked = { readonly id: string; readonly pool: RowPool; readonly rows: readonly PoolRow[] };
+
+export type RequestForm = {
+  path(model: string): string;
+  body(id: string, pool: RowPool, rows: readonly PoolRow[]): string;
+  /** The answer's JSON as the Open Inference Protocol would have it. What a form does not carry is filled in, as if it were right. */
+  toOip(answer: unknown, asked: Asked): unknown;
+};
+
+export const REQUEST_FORMS: Readonly<Record<RequestFormName, RequestForm>> = {
+  oip: {
+    path: (model) => `/v2/models/${encodeURIComponent(model)}/infer`,
+    body: (id, pool, rows) => {
+      const inputs = pool.inputs.map(({ name, datatype }, i) => {
+        const shape = [rows.length, ...(rows[0]?.inputShapes[i] ?? [])];
+        const data = rows.map(({ inputTexts }) => inputTexts[i]).join(",");
+        return `{"name":${JSON.stringify(name)},"shape":[${shape.join(",")}],"datatype":"${datatype}","data":[${data}]}`;
+      });
+      return `{"id":"${id}","inputs":[${inputs.join(",")}]}`;
+    },
+    toOip: (answer) => answer,
+  },
+  plain: {
+    path: () => "/inference",
+    body: (_id, _pool, rows) => `{"data":[${onlyRow(rows).inputTexts[0]}]}`,
+    toOip: (answer, asked) => toOip((answer as { readonly data?: unknown } | null)?.data, asked),
+  },
+  lists: {
+    path: () => "/inference",
+    body: (_id, _pool, rows) => `{"rows":[[${onlyRow(rows).inputTexts[0]}]]}`,
+    toOip: (answer, asked) => toOip(Array.isArray(answer) && answer.length === 1 ? answer[0] : undefined, asked),
+  },
+};
+
+function onlyRow(rows: readonly PoolRow[]): PoolRow {
+  const [row] = rows;
+  if (row === undefined || rows.length > 1 || row.inputTexts.length > 1) {
+    throw new RangeError("this form takes one row of one input");
+  }
+  return row;
+}
+
+function toOip(data: unknown, { id, pool, rows }: Asked): unknown {
+  const [output] = pool.outputs;
+  const shape = [rows.length, ...(rows[0]?.outputs[0]?.shape ?? [])];
+  return { id, model_name: pool.model, outputs: [{ ...output, shape, data }] };
+}
