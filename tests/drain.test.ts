@@ -1,7 +1,13 @@
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
 import { expect, onTestFailed, test } from "vitest";
+import { until } from "./support/bounded.ts";
+import { get } from "./support/inference-client.ts";
 import { assertAllRight, describeLoad, startLoad } from "./support/load.ts";
 import { mixedModel, perceptronModel, writeModels } from "./support/load-models.ts";
-import { DevSystem } from "./support/system.ts";
+import { postBytes, RawConnection } from "./support/raw-connection.ts";
+import { ROOT } from "./support/repository.ts";
+import { DevSystem, startBroker, startGateway, startWorker } from "./support/system.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
 
 const CONNECTIONS = 64;
@@ -34,3 +40,35 @@ test.each(["worker-1", "broker-1"])(
     await system.stop();
   },
 );
+
+// Balancers notice late, and kept connections hear of a drain with an answer: so a gateway can go on for a while.
+test("a gateway with a drain delay serves on, closes each connection with its answer, and then refuses", async () => {
+  await using broker = await startBroker();
+  const models = join(ROOT, "models");
+  await using worker = await startWorker({ broker: broker.addresses["workers"] ?? "", models });
+  const env = { MILLRACE_DRAIN_DELAY_MS: "1500" };
+  await using gateway = await startGateway({ broker: broker.addresses["gateways"] ?? "", env });
+  for (const { log } of [broker, worker, gateway]) onTestFailed(() => console.error(log.tail()));
+  const { http = "", admin = "" } = gateway.addresses;
+  await until(10_000, "a ready gateway", async () => (await get(`${admin}/readyz`)).status === 200);
+  const request = postBytes("/v2/models/digits/infer", await readFile(join(ROOT, "examples/digits/7.json"), "utf8"));
+  using kept = new RawConnection(http);
+  using rested = new RawConnection(http);
+  for (const connection of [kept, rested]) {
+    await connection.write(request);
+    const { status, headers } = await connection.answer();
+    expect([status, headers["connection"]]).toEqual([200, "keep-alive"]);
+  }
+
+  gateway.signal("SIGTERM");
+  await until(1_000, "an unready gateway", async () => (await get(`${admin}/readyz`)).status === 503);
+  using late = new RawConnection(http);
+  for (const connection of [kept, late]) {
+    await connection.write(request);
+    const { status, headers } = await connection.answer();
+    expect([status, headers["connection"]]).toEqual([200, "close"]);
+    expect(await connection.ended).toEqual({ isReset: false });
+  }
+  expect(await rested.ended).toEqual({ isReset: false });
+  expect(await gateway.awaitExit()).toEqual({ code: 0, signal: null });
+});

@@ -14,6 +14,9 @@ const OPTIONS_OF: Readonly<Record<string, OptionTable>> = {
 /** What a pod has beyond the sleep before its SIGTERM and its drain, at least, in seconds. */
 const GRACE_SLACK_S = 5;
 
+/** The least time that others are given to notice, in seconds. */
+const NOTICE_S_MIN = 5;
+
 /** Stands for what only the cluster knows. */
 const NAMESPACE = "some-namespace";
 
@@ -135,17 +138,24 @@ function containerFaults({ name, container, pod }: Workload): string[] {
   return all.filter(([holds]) => !holds).map(([, fault]) => `${name}: ${fault}`);
 }
 
-/** The pod is killed only after its sleep and its drain; a gateway's drain outlasts a request. */
+/**
+ * The pod is killed only after its sleep and its drain. A gateway's drain leaves balancers the time to notice, and outlasts a
+ * request that comes just then; a broker sleeps until nobody's list of brokers lacks its successor.
+ */
 function graceFaults({ name, pod, container, env }: Workload): string[] {
+  const secondsOf = (variable: string): number => Number(env[variable] ?? 0) / 1000;
   const graceS = pod.terminationGracePeriodSeconds ?? 30;
   const sleepS = container.lifecycle?.preStop?.sleep?.seconds ?? 0;
-  const drainS = Number(env["MILLRACE_DRAIN_GRACE_MS"]) / 1000;
-  const requestS = Number(env["MILLRACE_REQUEST_TIMEOUT_MS"] ?? 0) / 1000;
-  const faults: string[] = [];
-  if (!(graceS >= sleepS + drainS + GRACE_SLACK_S)) faults.push(`${name}: ${graceS} s are not enough to drain`);
-  if (!(drainS >= requestS)) faults.push(`${name}: a drain of ${drainS} s cuts requests of ${requestS} s`);
-  if (container.name === "gateway" && sleepS === 0) faults.push(`${name}: no sleep before its end`);
-  return faults;
+  const drainS = secondsOf("MILLRACE_DRAIN_GRACE_MS");
+  const delayS = secondsOf("MILLRACE_DRAIN_DELAY_MS");
+  const servedS = delayS + secondsOf("MILLRACE_REQUEST_TIMEOUT_MS");
+  const hasTimeS = container.name === "worker" ? Infinity : sleepS + delayS;
+  const all: readonly [boolean, string][] = [
+    [drainS > 0 && graceS >= sleepS + drainS + GRACE_SLACK_S, `${graceS} s are not enough to drain`],
+    [drainS >= servedS, `a drain of ${drainS} s cuts what it serves, ${servedS} s`],
+    [hasTimeS >= NOTICE_S_MIN, `stops ${hasTimeS} s after it is told to, before others notice`],
+  ];
+  return all.filter(([holds]) => !holds).map(([, fault]) => `${name}: ${fault}`);
 }
 
 /** What a role connects to is a headless Service of brokers, by its full name, on the port for this role. */

@@ -80,8 +80,20 @@ const BREAKAGES: readonly Breakage[] = [
   {
     what: "too little grace",
     file: GATEWAY,
-    edit: [/seconds: 10\b/, "seconds: 11"],
-    fault: /45 s are not enough to drain/,
+    edit: [/Seconds: 45/, "Seconds: 44"],
+    fault: /44 s are not enough to drain/,
+  },
+  {
+    what: "a drain that cuts requests",
+    file: "base/gateway/options.env",
+    edit: [/TIMEOUT_MS=5000/, "TIMEOUT_MS=50000"],
+    fault: /gateway: a drain of 40 s cuts what it serves, 60 s/,
+  },
+  {
+    what: "a broker that leaves before its successor is found",
+    file: "base/broker/deployment.yaml",
+    edit: [/seconds: 35/, "seconds: 0"],
+    fault: /broker: stops 0 s after it is told to/,
   },
   {
     what: "a port that the pod has not",

@@ -18,7 +18,15 @@ const observer = {
 function appOf(inference = new EchoInference(), given: Partial<GatewayOptions> & { isDraining?: () => boolean } = {}) {
   const isDraining = given.isDraining ?? (() => false);
   const onDefect = (error: unknown): void => void defects.push(error);
-  return createApp({ inference, options: testOptions(given), version: "1.2.3", isDraining, onDefect, observer });
+  return createApp({
+    inference,
+    options: testOptions(given),
+    version: "1.2.3",
+    isDraining,
+    isRefusing: isDraining,
+    onDefect,
+    observer,
+  });
 }
 
 type Answer = { status: number; headers: Headers; body: Record<string, unknown> & { error: string; code: string } };

@@ -27,7 +27,10 @@ export type AppDeps = {
   >;
   /** The version that the server's metadata tell. */
   readonly version: string;
+  /** Whether answers say that their connection closes, and `/readyz` that nothing new may come. */
   readonly isDraining: () => boolean;
+  /** Whether inference is refused with 503: in a drain, after its delay. */
+  readonly isRefusing: () => boolean;
   /** Is told of every exception that ended a request: a defect of ours, to be logged. Never holds payloads. */
   readonly onDefect: (error: unknown) => void;
   /** Is also told of requests that no route serves. */
@@ -67,7 +70,7 @@ export function createApp(deps: AppDeps): GatewayApp {
     inference: deps.inference,
     limits: deps.options,
     delays: delays.size === 0 ? undefined : delays,
-    isDraining: deps.isDraining,
+    isRefusing: deps.isRefusing,
     onDefect: deps.onDefect,
     observer: deps.observer,
     inFlight: 0,

@@ -20,6 +20,11 @@ export const OPTIONS = defineOptions({
     doc: "Where brokers take gateways: tcp://HOST:PORT, with commas between. HOST is an IP address, or a name that stands for all of its addresses, in full, such as that of a headless Service. One broker is used at a time.",
   },
   ...DISCOVERY_OPTIONS,
+  drainDelayMs: {
+    schema: z.number().int().min(0).max(3_600_000),
+    default: 0,
+    doc: "How long a drain goes on serving, with /readyz 503 and Connection: close, before it refuses what is new, in milliseconds; part of the drain grace.",
+  },
   requestTimeoutMs: {
     schema: z.number().int().min(1).max(3_600_000),
     default: 5000,

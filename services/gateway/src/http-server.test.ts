@@ -23,6 +23,7 @@ async function start(given: Partial<GatewayOptions> = {}): Promise<Gateway> {
     options,
     version: "0.0.0",
     isDraining: () => draining,
+    isRefusing: () => draining,
     observer: { began: () => {}, ended: () => {} },
     onDefect: (error) => {
       throw error;

@@ -22,7 +22,7 @@ export type Door = {
   };
   /** For tests: how long to sleep inside a stage, in milliseconds; undefined = nowhere, at no cost. */
   readonly delays: ReadonlyMap<Stage, number> | undefined;
-  readonly isDraining: () => boolean;
+  readonly isRefusing: () => boolean;
   /** Is told of every exception that a call ended with: a defect of ours. */
   readonly onDefect: (error: unknown) => void;
   readonly observer: CallObserver;
@@ -232,7 +232,7 @@ const FULL_RETRY_AFTER_MS = 1000;
 
 /** Whether a call may come in at all, whatever it asks for; checked before its body is read. */
 function refusalAtDoor(door: Door, exchange: Exchange): Refusal | undefined {
-  if (door.isDraining()) return new Refusal("draining", "this gateway is shutting down");
+  if (door.isRefusing()) return new Refusal("draining", "this gateway is shutting down");
   if (door.inFlight >= door.limits.inFlightMax) {
     const text = `${door.limits.inFlightMax} requests are in flight, no more are accepted`;
     return new Refusal("queue_full", text, FULL_RETRY_AFTER_MS);

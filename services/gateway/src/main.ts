@@ -67,17 +67,22 @@ export async function main(argv: string[]): Promise<void> {
     },
   };
   const onDefect = (error: unknown): void => logger.error({ error }, "a request met a defect");
+  let isRefusing = false;
   const app = createApp({
     inference,
     options,
     version: packageJson.version,
     isDraining,
+    isRefusing: () => isRefusing,
     onDefect,
     observer,
     metricsPage: options.publicMetrics ? metricsPage : undefined,
   });
   const http = await startHttpServer(app, options);
   lifecycle.onDrain(async () => {
+    // Balancers need time to look elsewhere, and kept connections an answer that tells them to close.
+    await sleep(options.drainDelayMs);
+    isRefusing = true;
     // Until the last accepted request is answered, new ones are still told 503 instead of finding a closed port.
     while (app.inFlight() > 0) await sleep(DRAIN_POLL_MS);
     await http.drain();

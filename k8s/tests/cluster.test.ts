@@ -1,0 +1,174 @@
+import { statSync } from "node:fs";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, onTestFailed, test } from "vitest";
+import { assertAllRight, describeLoad, type RunningLoad, startLoad } from "../../tests/support/load.ts";
+import type { LoadPlan, LoadReport } from "../../tests/support/load-plan.ts";
+import { writeModels } from "../../tests/support/load-models.ts";
+import { ROOT } from "../../tests/support/repository.ts";
+import { temporaryFolder } from "../../tests/support/temporary-folder.ts";
+import {
+  awaitRollout,
+  awaitService,
+  deletePod,
+  kubectl,
+  listPods,
+  NETWORK_NAMESPACE,
+  type Pod,
+  residentBytes,
+  restart,
+  scale,
+} from "./cluster.ts";
+import { simulatedDeviceModel } from "./simulated-device.ts";
+
+const READY_S_MAX = 10;
+const SCALE_OUT_MIN = 2.8;
+const MEASURED_MS = 8_000;
+/** Answers after each step, so that its consequences are seen. */
+const ANSWERS_AFTER = 300;
+
+const DIGITS = { model: "digits", path: join(ROOT, "models/digits/1/model.onnx"), rows: 500, seed: 5 };
+const WORKERS = "worker-digits";
+
+/** Every pod that was ready at some time, by uid. */
+const seen = new Map<string, Pod>();
+/** Resident memory after the load, by component. */
+const resident = new Map<string, number>();
+let url = "";
+
+beforeAll(async () => {
+  await kubectl("apply", "--kustomize", join(ROOT, "k8s/overlays/dev"));
+  for (const name of ["broker", "gateway", WORKERS]) await awaitRollout(name);
+  url = await awaitService("gateway", "/v2/models/digits/ready");
+}, 180_000);
+
+afterAll(() => console.log(table()));
+
+/** Steady: most connections rest at any time, so that the processors have time for the cluster, too. */
+function steadyLoad(): Promise<RunningLoad> {
+  const plan: LoadPlan = {
+    urls: [url],
+    connections: 16,
+    thinkMs: 20,
+    requests: Number.MAX_SAFE_INTEGER,
+    pools: [DIGITS],
+    seed: 7,
+  };
+  return startLoad(plan, { networkNamespace: NETWORK_NAMESPACE });
+}
+
+/** Carries steps out one after another while the load runs, and tells of each how long it took and what the load met. */
+async function underLoad(steps: Readonly<Record<string, () => Promise<void>>>): Promise<LoadReport> {
+  await using load = await steadyLoad();
+  let before = await load.progressed(({ answers }) => answers >= ANSWERS_AFTER);
+  for (const [what, step] of Object.entries(steps)) {
+    const startedMs = performance.now();
+    await step();
+    await note();
+    const now = await load.progressed(({ answers }) => answers >= before.answers + ANSWERS_AFTER);
+    const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
+    const answers = now.answers - before.answers;
+    console.log(`${what}: ${seconds} s, ${answers} answers, ${now.notOk - before.notOk} not 200`);
+    before = now;
+  }
+  const report = await load.stop();
+  console.log(describeLoad(report));
+  return report;
+}
+
+/** Remembers the pods that are ready. */
+async function note(): Promise<Pod[]> {
+  const pods = await listPods();
+  for (const pod of pods) if (pod.isReady) seen.set(pod.uid, pod);
+  return pods;
+}
+
+/** A step that must leave every pod of the other components as it is: the same pod, never restarted. */
+function alone(component: string, step: () => Promise<void>): () => Promise<void> {
+  const others = async (): Promise<object[]> =>
+    (await note())
+      .filter((pod) => pod.component !== component)
+      .map(({ name, uid, restarts }) => ({ name, uid, restarts }));
+  return async () => {
+    const before = await others();
+    await step();
+    expect(await others(), "other pods").toEqual(before);
+  };
+}
+
+async function logs(): Promise<void> {
+  console.error(await kubectl("get", "pods,events", "--output", "wide"));
+  console.error(await kubectl("logs", "--selector", "app.kubernetes.io/name=millrace", "--prefix", "--tail", "40"));
+}
+
+test("scaling, rolling restarts and a deleted pod cost nobody an answer, and touch nothing else", async () => {
+  onTestFailed(logs);
+  const report = await underLoad({
+    "workers 1 → 3": alone("worker", () => scale(WORKERS, 3)),
+    "a worker pod deleted": alone("worker", async () => {
+      const worker = (await listPods()).find(({ component }) => component === "worker");
+      await deletePod(WORKERS, worker?.name ?? "");
+    }),
+    "workers 3 → 1": alone("worker", () => scale(WORKERS, 1)),
+    "gateway restarted": alone("gateway", () => restart("gateway")),
+    "workers restarted": alone("worker", () => restart(WORKERS)),
+  });
+  assertAllRight(report);
+  for (const { component, name } of await listPods()) resident.set(component, await residentBytes(name));
+});
+
+test("a restart of the broker under load costs nobody an answer", async () => {
+  onTestFailed(logs);
+  const report = await underLoad({ "broker restarted": alone("broker", () => restart("broker")) });
+  assertAllRight(report);
+});
+
+test(`a second pool joins; its workers 1 → 3 answer at least ${SCALE_OUT_MIN} times as much`, async () => {
+  onTestFailed(logs);
+  await using folder = await temporaryFolder();
+  const [path = ""] = await writeModels(folder.path, [simulatedDeviceModel()]);
+  await alone("worker", async () => {
+    await kubectl("apply", "--kustomize", join(ROOT, "k8s/tests/simulated"));
+    await awaitRollout("worker-simulated");
+  })();
+  await awaitService("gateway", "/v2/models/simulated/ready");
+  const plan: LoadPlan = {
+    urls: [url],
+    connections: 48,
+    requests: Number.MAX_SAFE_INTEGER,
+    durationMs: MEASURED_MS,
+    pools: [{ model: "simulated", path, rows: 200, seed: 9 }],
+    seed: 8,
+  };
+  const rowsPerSecond = async (workers: number): Promise<number> => {
+    await scale("worker-simulated", workers);
+    await note();
+    await using load = await startLoad(plan, { networkNamespace: NETWORK_NAMESPACE });
+    const report = await load.report;
+    assertAllRight(report);
+    const rate = report.identity.rows / (report.elapsedMs / 1000);
+    console.log(`${workers} workers: ${rate.toFixed(0)} rows/s; ${describeLoad(report)}`);
+    return rate;
+  };
+  const one = await rowsPerSecond(1);
+  const three = await rowsPerSecond(3);
+  console.log(`3 workers do ${(three / one).toFixed(2)} times the work of 1`);
+  await kubectl("delete", "--kustomize", join(ROOT, "k8s/tests/simulated"), "--wait=true");
+  expect(three / one).toBeGreaterThan(SCALE_OUT_MIN);
+});
+
+test(`every pod was ready within ${READY_S_MAX} s`, () => {
+  expect(seen.size).toBeGreaterThan(6);
+  expect([...seen.values()].filter(({ readyS }) => readyS > READY_S_MAX)).toEqual([]);
+});
+
+function table(): string {
+  const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(0)} MiB`;
+  const lines = ["gateway", "broker", "worker"].map((role) => {
+    const readyS = [...seen.values()].filter(({ component }) => component === role).map((pod) => pod.readyS);
+    const image = statSync(join(ROOT, ".cache/images", `${role}.tar`)).size;
+    const pods = `${readyS.length} pods`.padStart(8);
+    const ready = `ready in ${Math.min(...readyS)} to ${Math.max(...readyS)} s`.padEnd(20);
+    return `${role.padEnd(8)} image ${mib(image)}, resident ${mib(resident.get(role) ?? NaN)}, ${pods}, ${ready}`;
+  });
+  return lines.join("\n");
+}

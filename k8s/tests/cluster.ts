@@ -1,0 +1,123 @@
+import { execFile } from "node:child_process";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { promisify } from "node:util";
+import { ROOT } from "../../tests/support/repository.ts";
+
+const run = promisify(execFile);
+
+const KUBE_NODE = join(ROOT, "k8s", "tests", "kube-node");
+
+/** The cluster's network; nothing leads out of it. */
+export const NETWORK_NAMESPACE = "/run/netns/kube-node";
+
+/** How long a rollout may take, and the end of a pod: longer than any pod's grace. */
+const ROLLOUT_TIMEOUT_S = 120;
+const ANSWER_TIMEOUT_MS = 20_000;
+
+export type Pod = {
+  readonly name: string;
+  readonly uid: string;
+  readonly component: string;
+  readonly restarts: number;
+  readonly isReady: boolean;
+  readonly isEnding: boolean;
+  /** From its creation until it was ready, in whole seconds as Kubernetes tells times; NaN where it is not ready. */
+  readonly readyS: number;
+};
+
+/** What the API tells of a pod, as far as it is read. */
+type PodObject = {
+  readonly metadata: {
+    readonly name: string;
+    readonly uid: string;
+    readonly labels: Readonly<Record<string, string>>;
+    readonly creationTimestamp: string;
+    readonly deletionTimestamp?: string;
+  };
+  readonly status: {
+    readonly conditions?: readonly {
+      readonly type: string;
+      readonly status: string;
+      readonly lastTransitionTime: string;
+    }[];
+    readonly containerStatuses?: readonly { readonly restartCount: number }[];
+  };
+};
+
+/** Runs a program in the cluster's network, and returns what it writes. */
+async function inside(...command: readonly string[]): Promise<string> {
+  const { stdout } = await run(KUBE_NODE, ["run", ...command], { cwd: ROOT, maxBuffer: 16 * 2 ** 20 });
+  return stdout;
+}
+
+export function kubectl(...args: readonly string[]): Promise<string> {
+  return inside("kubectl", ...args);
+}
+
+/** Every pod of Millrace, by name. */
+export async function listPods(): Promise<Pod[]> {
+  const text = await kubectl("get", "pods", "--selector", "app.kubernetes.io/name=millrace", "--output", "json");
+  return (JSON.parse(text) as { items: PodObject[] }).items.map(({ metadata, status }) => {
+    const ready = status.conditions?.find(({ type }) => type === "Ready");
+    const isReady = ready?.status === "True";
+    const readyMs = isReady ? Date.parse(ready.lastTransitionTime) : NaN;
+    return {
+      name: metadata.name,
+      uid: metadata.uid,
+      component: metadata.labels["app.kubernetes.io/component"] ?? "",
+      restarts: (status.containerStatuses ?? []).reduce((sum, { restartCount }) => sum + restartCount, 0),
+      isReady,
+      isEnding: metadata.deletionTimestamp !== undefined,
+      readyS: (readyMs - Date.parse(metadata.creationTimestamp)) / 1000,
+    };
+  });
+}
+
+/** Waits until a Deployment is as it should be, and the pods that it had to end have ended. */
+export async function awaitRollout(deployment: string): Promise<void> {
+  await kubectl("rollout", "status", `deployment/${deployment}`, `--timeout=${ROLLOUT_TIMEOUT_S}s`);
+  const ending = (await listPods()).filter(({ isEnding, name }) => isEnding && name.startsWith(`${deployment}-`));
+  for (const { name } of ending) {
+    await kubectl("wait", "--for=delete", `pod/${name}`, `--timeout=${ROLLOUT_TIMEOUT_S}s`);
+  }
+}
+
+export async function scale(deployment: string, replicas: number): Promise<void> {
+  await kubectl("scale", `deployment/${deployment}`, `--replicas=${replicas}`);
+  await awaitRollout(deployment);
+}
+
+export async function restart(deployment: string): Promise<void> {
+  await kubectl("rollout", "restart", `deployment/${deployment}`);
+  await awaitRollout(deployment);
+}
+
+/** Deletes a pod as an eviction does, and waits until it has ended and its successor is ready. */
+export async function deletePod(deployment: string, name: string): Promise<void> {
+  await kubectl("delete", "pod", name, "--wait=true");
+  await awaitRollout(deployment);
+}
+
+/** `http://IP:PORT` of a Service, once it has its first good answer to this path. */
+export async function awaitService(name: string, path: string): Promise<string> {
+  const format = "jsonpath=http://{.spec.clusterIP}:{.spec.ports[0].port}";
+  const url = await kubectl("get", "service", name, "--output", format);
+  const untilMs = performance.now() + ANSWER_TIMEOUT_MS;
+  for (;;) {
+    const failure = await inside("curl", "--silent", "--fail", "--max-time", "2", `${url}${path}`).then(
+      () => undefined,
+      (error: unknown) => error,
+    );
+    if (failure === undefined) return url;
+    if (performance.now() > untilMs) throw new Error(`${url}${path} does not answer`, { cause: failure });
+    await sleep(100);
+  }
+}
+
+/** Resident memory of a pod's process, in bytes. Images have no shell, but they have Node. */
+export async function residentBytes(pod: string): Promise<number> {
+  const script = "process.stdout.write(require('fs').readFileSync('/proc/1/status'))";
+  const status = await kubectl("exec", pod, "--", "node", "--eval", script);
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+}
