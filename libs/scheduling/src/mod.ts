@@ -1,6 +1,17 @@
 /** The pure scheduling policy: what waits, how long a batch takes, what leaves next, and when. No I/O, no clock. */
+export { ArrivalRate } from "./arrival-rate.ts";
 export { Backlog, type Bucketed } from "./backlog.ts";
 export { type Batchable, type BatchLimits, takeBatch } from "./batch.ts";
+export {
+  type BatchPlan,
+  type BatchReason,
+  type BatchView,
+  feasibleRows,
+  type Line,
+  planBatch,
+  sustainableRows,
+  targetRows,
+} from "./batch-plan.ts";
 export { Curve, CURVE_SAMPLES, type CurvePoint, type Prediction } from "./curve.ts";
 export { EdfQueue, type Queued } from "./edf-queue.ts";
 export { isDue, type RunningBatch, sendAtMs, TIMER_GRAIN_MS } from "./late-binding.ts";

@@ -1,0 +1,91 @@
+import { describe, expect, test } from "vitest";
+import { planBatch } from "@millrace/scheduling";
+import { lambda99 } from "./lambda99.ts";
+import { feasible, greedy } from "./policies.ts";
+import { type Policy, runPool } from "./pool.ts";
+import { type ReferencePolicy, runReference } from "./reference.ts";
+
+/**
+ * The table of the scheduling research (§2.2): batch time 4 + 0.25 n ms, requests/s of which 99 % are answered within D, for N
+ * slots, by the policies of its simulator.
+ */
+const TABLE = [
+  { D: 20, N: 1, greedy: 2_041, edf: 1_773, paced: 2_107 },
+  { D: 20, N: 2, greedy: 4_074, edf: 4_531, paced: 5_094 },
+  { D: 20, N: 4, greedy: 7_703, edf: 10_422, paced: 11_281 },
+  { D: 20, N: 8, greedy: 13_172, edf: 22_906, paced: 23_953 },
+  { D: 20, N: 16, greedy: 24_188, edf: 47_469, paced: 49_281 },
+  { D: 50, N: 1, greedy: 3_182, edf: 3_092, paced: 3_256 },
+  { D: 50, N: 4, greedy: 11_852, edf: 13_867, paced: 14_172 },
+  { D: 50, N: 8, greedy: 22_922, edf: 28_500, paced: 28_781 },
+  { D: 100, N: 1, greedy: 3_586, edf: 3_564, paced: 3_641 },
+  { D: 100, N: 8, greedy: 26_781, edf: 30_406, paced: 30_359 },
+] as const;
+const LINE = { fixedMs: 4, rowMs: 0.25 };
+
+// CI takes the rows with few slots, in which a run is short; TEST_SHARE=full takes all.
+const isWhole = process.env["TEST_SHARE"] === "full";
+const rows = isWhole ? TABLE : TABLE.filter(({ N, D }) => N <= 4 && D <= 50);
+const seeds = isWhole ? [1, 2, 3] : [1];
+
+type Row = { readonly D: number; readonly N: number };
+
+/** What no policy without holding can exceed on average: (N/b)(1 − a/D), in requests/ms. */
+const limitOf = ({ D, N }: Row): number => (N / LINE.rowMs) * (1 - LINE.fixedMs / D);
+
+/** Requests/s, the mean over the seeds. */
+function meanRate(row: Row, share: (rate: number, seed: number) => number): number {
+  const rates = seeds.map((seed) => lambda99((rate) => share(rate, seed), limitOf(row)));
+  return (1_000 * rates.reduce((sum, rate) => sum + rate, 0)) / rates.length;
+}
+
+const reference = (row: Row, policy: ReferencePolicy): number =>
+  meanRate(row, (lam, seed) => runReference({ a: LINE.fixedMs, b: LINE.rowMs, ...row, lam, policy, seed }).ok);
+
+const simulated = (row: Row, policy: Policy): number =>
+  meanRate(row, (rate, seed) => runPool({ line: LINE, slots: row.N, rate, budgetMs: row.D, policy, seed }).inTime);
+
+/** Equal but for the noise of the draws. */
+function expectNearOne(ratio: number): void {
+  expect(Math.abs(ratio - 1)).toBeLessThan(0.02);
+}
+
+describe.for(rows)("D = $D ms, $N slots", { timeout: 300_000 }, (row) => {
+  test("the reference simulator gives the table", () => {
+    expectNearOne(reference(row, "greedy") / row.greedy);
+    expectNearOne(reference(row, "paced") / row.paced);
+  });
+
+  test("ours gives the same for the same policies", () => {
+    expectNearOne(simulated(row, greedy) / reference(row, "greedy"));
+    expectNearOne(simulated(row, feasible) / reference(row, "edf"));
+  });
+
+  test("the production policy, which has to measure the rate, is as good as the one that knows it", () => {
+    expect(simulated(row, planBatch) / row.paced).toBeGreaterThan(0.97);
+  });
+});
+
+const OVERLOADED = { line: LINE, slots: 8, budgetMs: 20, policy: planBatch } as const;
+
+test.for([1.2, 2, 5])("at %s times what it can bear it answers nearly as many in time as at its best", (factor) => {
+  const best = 23.9;
+  const { inTime, late } = runPool({ ...OVERLOADED, rate: factor * best });
+  expect(inTime * factor).toBeGreaterThan(0.95);
+  expect(late).toBe(0);
+});
+
+test("at low load nothing waits, and at half load less than without holding", () => {
+  const low = runPool({ ...OVERLOADED, rate: 0.5 });
+  expect(low.p50Ms).toBe(4.25);
+  expect(low.p99Ms).toBe(4.25);
+  const half = runPool({ ...OVERLOADED, rate: 12.8 });
+  const unheld = runPool({ ...OVERLOADED, rate: 12.8, policy: feasible });
+  expect(half.p99Ms).toBeLessThan(0.7 * unheld.p99Ms);
+  expect(half.p50Ms).toBeLessThan(unheld.p50Ms);
+});
+
+test("where a row costs more than a batch it never holds", () => {
+  const options = { line: { fixedMs: 2, rowMs: 8 }, slots: 8, budgetMs: 100, rate: 0.8 };
+  expect(runPool({ ...options, policy: planBatch }).p50Ms).toBe(runPool({ ...options, policy: feasible }).p50Ms);
+});

@@ -1,0 +1,122 @@
+import type { Prediction } from "./curve.ts";
+
+/** Why a batch left: it was as large as it may be; to keep the pace; because of a deadline; because nothing was gained by waiting. */
+export type BatchReason = "full" | "paced" | "deadline" | "idle";
+
+/** A batch time as fixed cost and cost a row, L(n) ≈ fixedMs + rowMs · n. */
+export type Line = { readonly fixedMs: number; readonly rowMs: number };
+
+/** What the next batch of a queue is decided by. All times on one clock, in ms. */
+export type BatchView = {
+  readonly nowMs: number;
+  /** When the batch would start if it left now. */
+  readonly startMs: number;
+  /** Of the most urgent request: when it has to be done. */
+  readonly headDeadlineMs: number;
+  /** When the most urgent request came. */
+  readonly headSinceMs: number;
+  /** Rows of the most urgent request: a batch has these at least. */
+  readonly headRows: number;
+  /** Rows that wait and could share the batch, the head's included. */
+  readonly waitingRows: number;
+  /** The largest batch. */
+  readonly rowsMax: number;
+  /** Batch time by rows; undefined while nothing was measured. */
+  readonly predict: (rows: number) => Prediction | undefined;
+  readonly line: Line | undefined;
+  /** Rows that arrive, in rows/ms. */
+  readonly rate: number;
+  /** Slots that serve the queue. */
+  readonly slots: number;
+  /** When a batch of the queue last left. */
+  readonly lastDispatchMs: number;
+  /** The longest that a request is held back for a larger batch. */
+  readonly holdMaxMs: number;
+};
+
+export type BatchPlan =
+  /** A batch of at most `rows` leaves. */
+  | { readonly action: "send"; readonly rows: number; readonly reason: BatchReason }
+  /** More are waited for: ask again then, and at each arrival. */
+  | { readonly action: "hold"; readonly untilMs: number }
+  /** The most urgent request cannot be served without making all others late: it is given up, and the next one asked for. */
+  | { readonly action: "shed" };
+
+/** The planned rate is this times the measured one: too low an estimate holds too short and fills too little; scheduling §2.2 (ii). */
+const RATE_MARGIN = 1.3;
+
+/** A hold ends this much before the last safe moment, in ms: decisions and timers take time. */
+const SAFETY_MS = 0.1;
+
+/**
+ * The batch size n* at which slots that are always busy keep up with the arrivals: n* = λa / (N − λb), between 1 and `rowsMax`.
+ * Up to it waiting for one more request costs less than it saves (scheduling research §2.1, §2.3; Deb and Serfozo 1973).
+ */
+export function sustainableRows(
+  line: Line,
+  load: { readonly rate: number; readonly slots: number; readonly rowsMax: number },
+): number {
+  const idle = load.slots - load.rate * line.rowMs;
+  if (idle <= 0) return load.rowsMax;
+  return Math.min(load.rowsMax, Math.max(1, (load.rate * line.fixedMs) / idle));
+}
+
+/**
+ * The largest batch with which a request that has just missed one is still in time: L(n)·(1 + 1/N) ≤ its whole time, as the next of N
+ * slots that take turns is free after L(n)/N (scheduling research §2.1, n_max). At least 1.
+ */
+export function targetRows(
+  view: Pick<BatchView, "headDeadlineMs" | "headSinceMs" | "slots" | "rowsMax" | "predict">,
+): number {
+  const { headDeadlineMs, headSinceMs, slots, rowsMax, predict } = view;
+  const timeMs = (headDeadlineMs - headSinceMs) / (1 + 1 / slots);
+  return Math.max(1, feasibleRows({ startMs: 0, headDeadlineMs: timeMs, rowsMax, predict }));
+}
+
+/** The most rows whose batch, started then, is done by the deadline with 95 % certainty; 0 if none. O(log rowsMax) predictions. */
+export function feasibleRows(view: Pick<BatchView, "startMs" | "headDeadlineMs" | "rowsMax" | "predict">): number {
+  const { startMs, headDeadlineMs, rowsMax, predict } = view;
+  const isFeasible = (rows: number): boolean => startMs + (predict(rows)?.q95Ms ?? 0) <= headDeadlineMs;
+  if (isFeasible(rowsMax)) return rowsMax;
+  let low = 0;
+  let high = rowsMax;
+  while (high - low > 1) {
+    const middle = (low + high) >>> 1;
+    if (isFeasible(middle)) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+/**
+ * Decides about the next batch of a queue whose slot is free, or is about to be. It leaves with as many rows as meet the deadline of
+ * the most urgent request. Where batching pays (the fixed cost is more than a row's) and the queue is shorter than the
+ * sustainable batch, it is held: at most L(n*)/N after the last batch left, so that the slots take turns, never past
+ * the last moment at which one row more would still be in time, and never longer than `holdMaxMs`. Where the most urgent request
+ * would force a batch below the sustainable one it is shed: in overload the size of the batches is what is worth keeping.
+ */
+export function planBatch(view: BatchView): BatchPlan {
+  const { nowMs, startMs, headDeadlineMs, waitingRows, rowsMax, predict, line, slots } = view;
+  const wanted = Math.min(waitingRows, rowsMax);
+  if (predict(1) === undefined) return { action: "send", rows: wanted, reason: wanted === rowsMax ? "full" : "idle" };
+  const target = targetRows(view);
+  const sustainable = (rate: number): number =>
+    line === undefined ? 1 : sustainableRows(line, { rate, slots, rowsMax: target });
+  const planned = sustainable(view.rate * RATE_MARGIN);
+  // What has to be possible for the head to be worth its place.
+  const kept = Math.max(view.headRows, Math.min(Math.floor(sustainable(view.rate)), waitingRows));
+  if (startMs + predict(kept)!.q95Ms > headDeadlineMs) return { action: "shed" };
+  const rows = Math.min(wanted, feasibleRows(view));
+  if (rows === rowsMax) return { action: "send", rows, reason: "full" };
+  if (rows < waitingRows) return { action: "send", rows, reason: "deadline" };
+  const pays = line !== undefined && line.fixedMs > line.rowMs;
+  if (!pays || rows >= planned) return { action: "send", rows, reason: rows > 1 && pays ? "paced" : "idle" };
+  const lastSafeMs = headDeadlineMs - predict(rows + 1)!.q95Ms - SAFETY_MS - (startMs - nowMs);
+  const paceMs = view.lastDispatchMs + predict(Math.round(planned))!.q50Ms / slots;
+  const patienceMs = view.headSinceMs + view.holdMaxMs;
+  const untilMs = Math.min(lastSafeMs, paceMs, patienceMs);
+  if (nowMs < untilMs) return { action: "hold", untilMs };
+  if (paceMs === -Infinity || (paceMs <= nowMs && paceMs < view.headSinceMs))
+    return { action: "send", rows, reason: "idle" };
+  return { action: "send", rows, reason: untilMs === lastSafeMs ? "deadline" : "paced" };
+}
