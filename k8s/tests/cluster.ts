@@ -93,9 +93,12 @@ export async function restart(deployment: string): Promise<void> {
   await awaitRollout(deployment);
 }
 
-/** Deletes a pod as an eviction does, and waits until it has ended and its successor is ready. */
-export async function deletePod(deployment: string, name: string): Promise<void> {
-  await kubectl("delete", "pod", name, "--wait=true");
+/** Deletes a pod as an eviction does, or without warning; waits until it has ended and its successor is ready. */
+export async function deletePod(deployment: string, how: "drained" | "killed"): Promise<void> {
+  const pod = (await listPods()).find(({ name, isEnding }) => name.startsWith(`${deployment}-`) && !isEnding);
+  if (pod === undefined) throw new Error(`${deployment} has no pod to delete`);
+  const force = how === "killed" ? ["--grace-period=0", "--force"] : [];
+  await kubectl("delete", "pod", pod.name, "--wait=true", ...force);
   await awaitRollout(deployment);
 }
 
@@ -115,9 +118,13 @@ export async function awaitService(name: string, path: string): Promise<string> 
   }
 }
 
-/** Resident memory of a pod's process, in bytes. Images have no shell, but they have Node. */
-export async function residentBytes(pod: string): Promise<number> {
+/** Resident memory in bytes. `own`: without what is mapped from files and so shared by the pods of a node. */
+export type ResidentBytes = { readonly all: number; readonly own: number };
+
+/** What a pod's process has in memory. Images have no shell, but they have Node. */
+export async function residentBytes(pod: string): Promise<ResidentBytes> {
   const script = "process.stdout.write(require('fs').readFileSync('/proc/1/status'))";
   const status = await kubectl("exec", pod, "--", "node", "--eval", script);
-  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+  const bytesOf = (line: string): number => Number(new RegExp(`^${line}:\\s+(\\d+) kB$`, "m").exec(status)?.[1]) * 1024;
+  return { all: bytesOf("VmRSS"), own: bytesOf("RssAnon") };
 }
