@@ -2,12 +2,13 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { expect, onTestFailed, test } from "vitest";
 import { until } from "./support/bounded.ts";
-import { get } from "./support/inference-client.ts";
+import { get, post } from "./support/inference-client.ts";
 import { assertAllRight, describeLoad, startLoad } from "./support/load.ts";
 import { mixedModel, perceptronModel, writeModels } from "./support/load-models.ts";
 import { postBytes, RawConnection } from "./support/raw-connection.ts";
 import { ROOT } from "./support/repository.ts";
-import { DevSystem, startBroker, startGateway, startWorker } from "./support/system.ts";
+import { simulatedRequest, writeSimulatedModel } from "./support/simulated-model.ts";
+import { DevSystem, type RoleProcess, startBroker, startGateway, startWorker } from "./support/system.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
 
 const CONNECTIONS = 64;
@@ -71,4 +72,90 @@ test("a gateway with a drain delay serves on, closes each connection with its an
   }
   expect(await rested.ended).toEqual({ isReset: false });
   expect(await gateway.awaitExit()).toEqual({ code: 0, signal: null });
+});
+
+/** Long against everything that a test does while a run lasts. */
+const SLOW_RUN_MS = 1_500;
+
+const PATH = "/v2/models/slow/infer";
+
+type System = AsyncDisposable &
+  Readonly<Record<"broker" | "worker" | "gateway", RoleProcess>> & { readonly url: string };
+
+/** One process of each role, with a model whose runs take long. */
+async function startSystem(): Promise<System> {
+  const parts = new AsyncDisposableStack();
+  try {
+    const folder = parts.use(await temporaryFolder());
+    await writeSimulatedModel(folder.path, { name: "slow", runMs: SLOW_RUN_MS });
+    const broker = parts.use(await startBroker());
+    const { gateways = "", workers = "" } = broker.addresses;
+    const worker = parts.use(await startWorker({ broker: workers, models: folder.path }));
+    const gateway = parts.use(await startGateway({ broker: gateways }));
+    onTestFailed(() => console.error([broker, worker, gateway].map(({ log }) => log.tail(30)).join("\n--\n")));
+    await gateway.log.waitFor(/gateway is ready/);
+    const url = gateway.addresses["http"] ?? "";
+    return { broker, worker, gateway, url, [Symbol.asyncDispose]: () => parts.disposeAsync() };
+  } catch (error) {
+    await parts.disposeAsync();
+    throw error;
+  }
+}
+
+/** Resolves when a request is in a run. */
+async function awaitRun({ broker }: System): Promise<void> {
+  await until(5_000, "a run", async () => {
+    const { text } = await get(`${broker.addresses["admin"]}/sessions`);
+    return /"out":1/.test(text);
+  });
+}
+
+async function readyz(role: RoleProcess): Promise<number> {
+  return (await get(`${role.addresses["admin"]}/readyz`)).status;
+}
+
+test.each(["worker", "broker", "gateway"] as const)(
+  "SIGTERM of a %s: it is not ready at once, what runs is answered, and it ends with code 0",
+  async (name) => {
+    await using system = await startSystem();
+    const role = system[name];
+    expect(await readyz(role)).toBe(200);
+    const running = post(`${system.url}${PATH}`, simulatedRequest(1));
+    await awaitRun(system);
+    let isAnswered = false;
+    void running.then(() => (isAnswered = true));
+    role.signal("SIGTERM");
+    await role.log.waitFor(/"draining"/);
+    // While the request is still being served.
+    expect([await readyz(role), isAnswered]).toEqual([503, false]);
+    const { status, headers, text } = await running;
+    expect(status, text).toBe(200);
+    if (name === "gateway") expect(headers.get("connection")).toBe("close");
+    expect(await role.awaitExit(5_000)).toEqual({ code: 0, signal: null });
+  },
+);
+
+test("a drain of the gateway does not wait for requests that do not arrive", { timeout: 40_000 }, async () => {
+  await using system = await startSystem();
+  const { gateway, url } = system;
+  const [head = "", body = ""] = postBytes(PATH, simulatedRequest(1), ["Expect: 100-continue"]).split("\r\n\r\n");
+  using neverEnds = new RawConnection(url);
+  await neverEnds.write(`${head}\r\n\r\n`);
+  expect((await neverEnds.answer()).status).toBe(100);
+  using comesLate = new RawConnection(url);
+  await comesLate.write(`${head}\r\n\r\n`);
+  expect((await comesLate.answer()).status).toBe(100);
+  using halfHead = new RawConnection(url);
+  await halfHead.write("GET /livez HTTP/1.1\r\n");
+  gateway.signal("SIGTERM");
+  await gateway.log.waitFor(/"draining"/);
+  // One that was accepted before is served if it arrives in time.
+  await comesLate.write(body);
+  const served = await comesLate.answer();
+  expect([served.status, served.headers["connection"]]).toEqual([200, "close"]);
+  for (const connection of [neverEnds, halfHead]) {
+    const refused = await connection.answer();
+    expect([refused.status, refused.headers["connection"]]).toEqual([408, "close"]);
+  }
+  expect(await gateway.awaitExit(5_000)).toEqual({ code: 0, signal: null });
 });

@@ -18,6 +18,8 @@ export type HttpServerOptions = Pick<
 export type HttpServer = {
   /** `http://IP:PORT` with the port that was bound. */
   readonly address: string;
+  /** A drain must end: what is still on its way in five seconds is answered with 408 instead of being waited for. */
+  endSlowRequests(): void;
   /**
    * Stops accepting, ends idle connections, and resolves when the last connection has ended. Connections that are in use end
    * after their answer. Call it when answers already say `Connection: close` (isDraining), so that clients are not surprised.
@@ -29,6 +31,9 @@ export type HttpServer = {
 
 /** How often a drain looks for connections that have become idle, in milliseconds. */
 const DRAIN_SWEEP_MS = 50;
+
+/** How long requests that are on their way when a gateway begins to refuse may still take to arrive, in milliseconds. */
+const DRAIN_ARRIVAL_MS = 5000;
 
 /** Connections that may wait to be accepted: a burst of clients (the kernel's own limit holds as well). */
 const LISTEN_BACKLOG = 4096;
@@ -67,6 +72,11 @@ export async function startHttpServer(app: GatewayApp, options: HttpServerOption
   const { address, family, port } = server.address() as AddressInfo;
   return {
     address: `http://${family === "IPv6" ? `[${address}]` : address}:${port}`,
+    endSlowRequests: () => {
+      // Node looks at these every TIMEOUT_CHECK_MS. From then on a request has a second: it is told 503 anyway.
+      const shorten = (): void => void (server.headersTimeout = server.requestTimeout = TIMEOUT_CHECK_MS);
+      setTimeout(shorten, DRAIN_ARRIVAL_MS).unref();
+    },
     drain: () => drain(server),
     close: () => {
       const closed = drain(server);

@@ -83,6 +83,7 @@ export async function main(argv: string[]): Promise<void> {
     // Balancers need time to look elsewhere, and kept connections an answer that tells them to close.
     await sleep(options.drainDelayMs);
     isRefusing = true;
+    http.endSlowRequests();
     // Until the last accepted request is answered, new ones are still told 503 instead of finding a closed port.
     while (app.inFlight() > 0) await sleep(DRAIN_POLL_MS);
     await http.drain();
