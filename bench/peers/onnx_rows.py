@@ -1,0 +1,34 @@
+"""The model that every Python peer serves: onnxruntime with one thread, FP32 rows in, FP32 rows out."""
+
+import os
+
+import numpy
+import onnxruntime
+
+MODEL_FILE = os.environ["MODEL_FILE"]
+PORT = int(os.environ["PORT"])
+WORKERS = int(os.environ.get("WORKERS", "1"))
+# As many rows as a batch of Millrace has by default.
+BATCH_ROWS_MAX = 64
+
+
+class OnnxRows:
+    """One session. Rows come as lists of numbers and leave as lists of numbers."""
+
+    def __init__(self):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(MODEL_FILE, options, providers=["CPUExecutionProvider"])
+        [source] = self._session.get_inputs()
+        [target] = self._session.get_outputs()
+        self._source = source.name
+        self._targets = [target.name]
+        self._shape = (-1, *source.shape[1:])
+
+    def run_array(self, rows):
+        rows = numpy.asarray(rows, dtype=numpy.float32).reshape(self._shape)
+        return self._session.run(self._targets, {self._source: rows})[0]
+
+    def run(self, rows):
+        return self.run_array(rows).tolist()

@@ -1,0 +1,34 @@
+import type { TreeProcess } from "../tests/support/process-tree.ts";
+import type { RequestFormName } from "../tests/support/request-form.ts";
+
+/** The model that all sides serve. */
+export type ServedModel = {
+  readonly name: string;
+  /** The ONNX file, and the model repository that it is in. */
+  readonly file: string;
+  readonly repository: string;
+};
+
+/** One server, or set of servers, that runs and can be measured. Leaving its scope ends it. */
+export type Side = AsyncDisposable & {
+  readonly urls: readonly string[];
+  /** Every process of it, as of now. */
+  processes(): readonly TreeProcess[];
+};
+
+/** One thing to measure: a row of the table of sides. */
+export type SideRow = {
+  /** As in tables and on the command line. */
+  readonly name: string;
+  readonly form: RequestFormName;
+  /** Whether its answers carry Millrace's `Server-Timing`. */
+  readonly isTimed: boolean;
+  /** What is not its default, in words for the report. */
+  readonly settings: string;
+  /** Which documentation advises these settings; "" for our own. */
+  readonly advice: string;
+  /** Why it cannot run here, or "". */
+  missing(): string;
+  /** Starts it, and resolves when it answers. */
+  start(model: ServedModel): Promise<Side>;
+};
