@@ -1,6 +1,6 @@
 # Everything that a person types. Logic lives in package.json scripts and in the tools they call.
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lint format docs load chaos bench images k8s k8s-cluster
+.PHONY: help install run test check lint format docs load chaos bench images k8s k8s-cluster screenshots
 
 NODE_MODULES := node_modules/.package-lock.json
 
@@ -39,6 +39,9 @@ chaos: install ## the failure tests at full length: twenty killed workers, kille
 
 bench: install ## throughput beside a plain node:http server; results in bench/results
 	npx --no-install node bench/throughput.ts
+
+screenshots: install ## pictures of the broker's page under load, into .cache/screenshots; needs Chromium
+	npx --no-install node tests/screenshots.ts
 
 images: install ## the three container images, without a registry; needs root, buildah and mmdebstrap
 	k8s/images/build
