@@ -17,11 +17,15 @@ function watch(socketPath: string): void {
   const delays = monitorEventLoopDelay({ resolution: TIMER_MS });
   delays.enable();
   const timers = createHistogram();
+  const cpu = createHistogram();
   let stalls = 0;
   const arm = (): void => {
     const fromMs = performance.now();
+    const fromCpu = process.threadCpuUsage();
     const fire = (): void => {
       const tookMs = performance.now() - fromMs;
+      const { user, system } = process.threadCpuUsage(fromCpu);
+      cpu.record(Math.max(1, Math.round(user + system)));
       timers.record(Math.max(1, Math.round(tookMs * 1000)));
       if (tookMs > TIMER_MS + STALL_MS) stalls++;
       arm();
@@ -34,10 +38,12 @@ function watch(socketPath: string): void {
       count: timers.count,
       stalls,
       timerMs: { p50: timers.percentile(50) / 1e3, p99: timers.percentile(99) / 1e3, max: timers.max / 1e3 },
+      cpuMs: { p50: cpu.percentile(50) / 1e3, p99: cpu.percentile(99) / 1e3, max: cpu.max / 1e3 },
       delayMs: { p50: delays.percentile(50) / 1e6, p99: delays.percentile(99) / 1e6, max: delays.max / 1e6 },
     };
     stalls = 0;
     timers.reset();
+    cpu.reset();
     delays.reset();
     socket.on("error", () => {});
     socket.end(JSON.stringify(samples));

@@ -19,6 +19,8 @@ export type LoopSamples = {
   readonly count: number;
   /** How long a timer of `TIMER_MS` took. */
   readonly timerMs: Quantiles;
+  /** Processor time of the thread from one timer to the next: no turn has computed for longer, whatever else the machine did. */
+  readonly cpuMs: Quantiles;
   /** How many of them took more than `STALL_MS` longer. */
   readonly stalls: number;
   /** `monitorEventLoopDelay` of Node, which includes its resolution. */
