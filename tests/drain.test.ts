@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFailed, test } from "vitest";
 import { until } from "./support/bounded.ts";
 import { get, post } from "./support/inference-client.ts";
@@ -134,6 +135,22 @@ test.each(["worker", "broker", "gateway"] as const)(
     expect(await role.awaitExit(5_000)).toEqual({ code: 0, signal: null });
   },
 );
+
+test("a gateway that is held up while the broker ends still gets its last answer", async () => {
+  await using system = await startSystem();
+  const { broker, worker, gateway, url } = system;
+  const running = post(`${url}${PATH}`, simulatedRequest(1));
+  await awaitRun(system);
+  broker.signal("SIGTERM");
+  gateway.signal("SIGSTOP");
+  await worker.log.waitFor(/said goodbye/);
+  // Its answer has been sent, and nobody has read it.
+  await sleep(200);
+  gateway.signal("SIGCONT");
+  const { status, text } = await running;
+  expect(status, text).toBe(200);
+  expect(await broker.awaitExit(5_000)).toEqual({ code: 0, signal: null });
+});
 
 test("a drain of the gateway does not wait for requests that do not arrive", { timeout: 40_000 }, async () => {
   await using system = await startSystem();

@@ -29,8 +29,9 @@ export type RouterSocket = {
   /** Never blocks and never throws. The frames belong to the socket from now on. */
   send(peer: string, frames: Uint8Array[]): void;
   /**
-   * Waits up to CLOSE_LINGER_MS until every peer has taken what waits for it, and closes; libzmq then has as long again to send
-   * what it has taken. What is left after that is dropped.
+   * Waits up to CLOSE_LINGER_MS until every peer has taken what waits for it and has gone, and closes; libzmq then has as long
+   * again to send what it has taken. What is left after that is dropped. So say goodbye before: a peer whose connection is closed
+   * under it loses what it has not read yet, the last answers among it.
    */
   close(): Promise<void>;
 };
@@ -127,12 +128,15 @@ class Peers {
     });
   }
 
-  /** Resolves when nothing waits any more, at the latest after `timeoutMs`; nothing is retried afterwards. */
+  /** Resolves when nothing waits and those who are here have gone, at the latest after `timeoutMs`; nothing is retried afterwards. */
   async flush(timeoutMs: number): Promise<void> {
     const untilMs = performance.now() + timeoutMs;
+    // Those who come back meanwhile are not waited for.
+    const here = [...this.#peers.keys()];
+    const isBusy = (): boolean => this.#blocked.size > 0 || here.some((key) => this.#peers.has(key));
     // Not at once: the refusal of what was sent just now is not known yet.
     do await sleep(1);
-    while (this.#blocked.size > 0 && performance.now() < untilMs);
+    while (isBusy() && performance.now() < untilMs);
     clearInterval(this.#retry);
   }
 
