@@ -121,7 +121,7 @@ test.skipIf(isSkipped)("what has no worker, no request or no connection says so"
   await writeSimulatedModel(folder.path, { name: "slow", runMs: 1 });
   await using worker = await startWorker({ broker: broker.addresses["workers"] ?? "", models: folder.path });
   await page.waitForSelector("#state:text-is('serving')");
-  expect(await page.textContent("#chart-latency")).toContain("No request yet");
+  expect(await page.textContent("#chart-latency")).toContain("No request in this time");
   await worker[Symbol.asyncDispose]();
   await page.waitForSelector("text=No worker serves slow.");
   expect(await page.evaluate(FITS)).toBe(true);
@@ -138,8 +138,8 @@ test.skipIf(isSkipped)("names from outside are text, whatever they hold", async 
   const query = new URLSearchParams({ model: hostile }).toString();
   const { page, complaints } = await open(`${broker.addresses["admin"]}/dashboard?${query}`);
   await page.waitForSelector('tr[data-state="active"]');
-  await page.waitForFunction(`document.querySelector("#events").textContent.includes("Is served")`);
-  expect(await page.textContent("#events")).toContain(`Is served ${hostile}`);
+  await page.waitForFunction(`document.querySelector("#events").textContent.includes("Model is served")`);
+  expect(await page.textContent("#events")).toContain(`Model is served ${hostile}`);
   expect(await page.textContent("#events")).toContain(`Worker connected ${hostile}`);
   expect(await page.textContent("#workers .name")).toBe(hostile);
   expect(await page.textContent("#model")).toContain(hostile);

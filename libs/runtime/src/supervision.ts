@@ -2,8 +2,8 @@
 export type SupervisorMessage = {
   readonly type: "ready";
   /**
-   * Where it listens, by role. Broker: `gateways` and `workers` (`tcp://IP:PORT`), `admin` (`http://IP:PORT`).
-   * Gateway: `http`, `admin`. Worker: `admin`.
+   * Where it listens, by role. Broker: `gateways` and `workers` (`tcp://IP:PORT`), `admin` (`http://IP:PORT`), `dashboard` (a page
+   * of it). Gateway: `http`, `admin`. Worker: `admin`.
    */
   readonly addresses: Readonly<Record<string, string>>;
 };

@@ -60,7 +60,12 @@ export async function main(argv: string[]): Promise<void> {
   dashboard.watch(core);
   lifecycle.onDrain((reason) => server?.drain(reason));
 
-  const addresses = { gateways: server.address("gateway"), workers: server.address("worker"), admin: admin.address };
+  const addresses = {
+    gateways: server.address("gateway"),
+    workers: server.address("worker"),
+    admin: admin.address,
+    dashboard: `${admin.address}/dashboard`,
+  };
   lifecycle.becomeReady();
   logger.info(addresses, "broker is ready");
   reportReady({ addresses });

@@ -14,7 +14,7 @@ test("an incident is told when it begins and when it is over; a pause of a few s
   const shed = { ...QUIET, shed: 10 };
   const quiet = Array.from({ length: 7 }, () => [QUIET]);
   expect(story([[QUIET], [shed], [shed], [QUIET], [QUIET], [shed], ...quiet])).toEqual([
-    "0 good Is served: digits",
+    "0 good Model is served: digits",
     "1 warn Shedding begins: digits",
     "10 info Shedding ended: digits: 30 requests in 4 s",
   ]);
@@ -24,7 +24,7 @@ test("a model without a worker is told, and when it is served again", () => {
   const none = { ...QUIET, workers: 0 };
   expect(story([[none], [none], [QUIET], [QUIET], [none]])).toEqual([
     "0 bad No worker serves: digits",
-    "2 good Is served: digits",
+    "2 good Model is served: digits",
     "4 bad No worker serves: digits",
   ]);
 });
@@ -32,8 +32,8 @@ test("a model without a worker is told, and when it is served again", () => {
 test("each model and each kind has its own", () => {
   const other = { ...QUIET, model: "faces", error: 1, expired: 2 };
   expect(story([[QUIET, other]])).toEqual([
-    "0 good Is served: digits",
-    "0 good Is served: faces",
+    "0 good Model is served: digits",
+    "0 good Model is served: faces",
     "0 warn Requests expire: faces",
     "0 bad Errors begin: faces",
   ]);

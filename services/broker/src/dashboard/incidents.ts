@@ -33,7 +33,8 @@ export class Incidents {
       watched.set(model, before);
       if (workers === 0 && before.workers !== 0)
         entries.push({ at, level: "bad", what: "No worker serves", detail: model });
-      if (workers > 0 && before.workers <= 0) entries.push({ at, level: "good", what: "Is served", detail: model });
+      if (workers > 0 && before.workers <= 0)
+        entries.push({ at, level: "good", what: "Model is served", detail: model });
       before.workers = workers;
       for (const kind of Object.keys(KINDS) as Kind[]) {
         const entry = step(kind, before, { ...observation, at });

@@ -86,8 +86,8 @@ export class Chart {
     this.#range = history.range(windowS);
     this.#data = /** @type {uPlot.AlignedData} */ ([history.column("at"), ...shown]);
     if (headline !== undefined) this.#headline.textContent = `${headlineLabel} ${format(history.latest(headline))}`;
-    const isEmpty = this.#raw.every((values) => values.every((value) => value === null));
-    this.#empty.textContent = isEmpty ? "No request yet" : "";
+    const isEmpty = this.#raw.every((values) => values.every((value) => value === null || (isStacked && value === 0)));
+    this.#empty.textContent = isEmpty ? "No request in this time" : "";
     this.#draw();
   }
 

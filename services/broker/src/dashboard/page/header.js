@@ -13,7 +13,9 @@ export function showIdentity(broker, now) {
   const all = now.totals.reduce((sum, ended) => sum + ended, 0);
   const share = all === 0 ? "" : `, ${percent((now.totals[0] ?? 0) / all)} ok`;
   const busy = `event loop ${percent(now.loopBusy)} busy`;
-  byId("facts").textContent = `up ${span(now.uptimeS)} · ${count(all)} requests${share} · ${busy}`;
+  const facts = [`up ${span(now.uptimeS)}`, `${count(all)} requests${share}`, busy];
+  // Lines break between facts, not within them.
+  byId("facts").replaceChildren(...facts.flatMap((fact, i) => [i === 0 ? "" : " · ", make("span", {}, fact)]));
 }
 
 /**

@@ -53,15 +53,15 @@ function tilesOf(history, now) {
   const isEmpty = ok + lost === 0;
   const suspects = now.table.filter(({ state }) => state === "suspect" || state === "draining").length;
   return [
-    { label: "Throughput", value: `${short(ok)} /s`, note: "ended with ok", mood: "" },
+    { label: "Throughput", value: `${short(ok)} /s`, note: "ok, mean of 5 s", mood: "" },
     {
       label: "Success",
       value: isEmpty ? "–" : percent(ok / (ok + lost)),
       note: isEmpty ? "no request in 5 s" : lost === 0 ? "none failed" : `${short(lost)} /s failed`,
       mood: lost === 0 ? "" : lost > 0.01 * (ok + lost) ? "bad" : "warn",
     },
-    { label: "p50", value: duration(mean("p50")), note: "half were faster", mood: "" },
-    { label: "p99", value: duration(mean("p99")), note: "1 in 100 was slower", mood: "" },
+    { label: "p50", value: duration(history.latest("p50")), note: "in the last second", mood: "" },
+    { label: "p99", value: duration(history.latest("p99")), note: "in the last second", mood: "" },
     { label: "Waiting", value: short(history.latest("queued")), note: `oldest ${duration(oldestMs)}`, mood: "" },
     { label: "Batch", value: short(mean("batch_rows")), note: "rows on average", mood: "" },
     {

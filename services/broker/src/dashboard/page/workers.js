@@ -1,5 +1,5 @@
 import { make } from "./dom.js";
-import { percent, short, span } from "./format.js";
+import { clock, percent, short, span } from "./format.js";
 
 const HEADINGS = /** @type {const} */ ([
   ["Worker", "The name that it gave itself; its slots are lanes that run one batch at a time"],
@@ -11,6 +11,9 @@ const HEADINGS = /** @type {const} */ ([
   ["Rows/s", "Rows answered per second, over 5 s, of all models"],
   ["Batch time in ms, by rows", "Compute time of a batch of up to so many rows: a moving average"],
 ]);
+
+/** A cell that has nothing to tell. */
+const NOTHING = "–";
 
 /** What a state means at a glance. */
 const MOODS = /** @type {Readonly<Record<string, string>>} */ ({
@@ -50,15 +53,18 @@ function rowOf(row, nowS) {
   const cells = [
     make("span", {}, make("b", { class: "name" }, row.name), make("small", { class: "muted" }, isGone ? "" : slots)),
     make("span", { class: `pill ${MOODS[row.state] ?? "off"}` }, row.state),
-    span(nowS - row.since),
-    isGone ? "–" : meterOf(row.busy),
-    isGone ? "–" : `${row.credits} free, ${row.out} out`,
-    isGone ? "–" : short(row.batchesPerS),
-    isGone ? "–" : short(row.rowsPerS),
+    make("span", { title: `since ${clock(row.since, true)}` }, span(nowS - row.since)),
+    isGone ? NOTHING : meterOf(row.busy),
+    isGone ? NOTHING : `${row.credits} free, ${row.out} out`,
+    isGone ? NOTHING : short(row.batchesPerS),
+    isGone ? NOTHING : short(row.rowsPerS),
     timesOf(row.batchMs),
   ];
   const element = make("tr", { class: isGone ? "gone" : "", "data-worker": row.name, "data-state": row.state });
-  for (const [i, cell] of cells.entries()) element.append(make("td", { "data-label": HEADINGS[i]?.[0] ?? "" }, cell));
+  for (const [i, cell] of cells.entries()) {
+    const given = { "data-label": HEADINGS[i]?.[0] ?? "", ...(cell === NOTHING ? { class: "nothing" } : {}) };
+    element.append(make("td", given, cell));
+  }
   return element;
 }
 
@@ -71,7 +77,7 @@ function meterOf(share) {
 
 /** @param {readonly (readonly [number, number])[]} times */
 function timesOf(times) {
-  if (times.length === 0) return "–";
+  if (times.length === 0) return NOTHING;
   const parts = times.map(([rows, ms]) =>
     make(
       "span",
