@@ -4,7 +4,7 @@ import { type Counter, type Gauge, Metrics, recordProcess } from "@millrace/runt
 import type { Broker } from "./broker.ts";
 import { surveyLoad } from "./load-survey.ts";
 import { BROKER_METRICS } from "./metric-table.ts";
-import { ModelMetrics, TurnEndings } from "./model-metrics.ts";
+import { ModelMetrics } from "./model-metrics.ts";
 import type { ModelVersion } from "./model-version.ts";
 import {
   type BatchReason,
@@ -17,6 +17,7 @@ import {
   type RetryReason,
 } from "./observer.ts";
 import type { Request } from "./request.ts";
+import { TurnEndings } from "./turn-endings.ts";
 import type { Batch, WorkerSession } from "./worker-session.ts";
 
 /** Models with series of their own, by name, the first ones: each costs some 350 lines of every page. */

@@ -113,34 +113,3 @@ export class ModelMetrics {
 function record<const Key extends string, Value>(keys: readonly Key[], make: (key: Key) => Value): Record<Key, Value> {
   return Object.fromEntries(keys.map((key) => [key, make(key)])) as Record<Key, Value>;
 }
-
-const LENGTH_MIN = 1024;
-
-/** Requests that end in this turn: their time here is over when the turn's messages are with the sockets. Allocates nothing but to grow. */
-export class TurnEndings {
-  readonly #models: ModelMetrics[] = [];
-  readonly #outcomes: Outcome[] = [];
-  #receivedMs = new Float64Array(LENGTH_MIN);
-  #length = 0;
-
-  add(model: ModelMetrics, outcome: Outcome, receivedMs: number): void {
-    const at = this.#length++;
-    if (at === this.#receivedMs.length) this.#grow();
-    this.#models[at] = model;
-    this.#outcomes[at] = outcome;
-    this.#receivedMs[at] = receivedMs;
-  }
-
-  end(nowMs: number): void {
-    for (let at = 0; at < this.#length; at++) {
-      this.#models[at]!.end(this.#outcomes[at]!, this.#receivedMs[at]!, nowMs);
-    }
-    this.#length = 0;
-  }
-
-  #grow(): void {
-    const grown = new Float64Array(this.#receivedMs.length * 2);
-    grown.set(this.#receivedMs);
-    this.#receivedMs = grown;
-  }
-}
