@@ -21,7 +21,7 @@ export class WorkTally {
     this.batches++;
     this.rows += rows;
     this.computeMs += computeMs;
-    const isFirst = this.sizes[at]! === 0;
+    const isFirst = !(this.sizes[at]! > 0);
     this.sizes[at]!++;
     this.sizeMs[at]! += (isFirst ? 1 : WEIGHT) * (computeMs - this.sizeMs[at]!);
   }

@@ -67,15 +67,20 @@ export class Feed {
 
   /** Sends the newest second to everybody. */
   second(): void {
+    // Pages that look at the same thing get the same bytes: with many workers they are not few.
+    const bytes = new Map<string, Buffer>();
     for (const client of this.#clients) {
       if (client.response.writableLength > WAITING_BYTES_MAX) {
         this.#clients.delete(client);
         client.response.destroy();
       } else if (this.#source.lineOf(client.model) !== client.line) this.#start(client);
       else {
-        const frame = this.#source.secondFrame(client.model, client.lastEntry);
+        const { model, lastEntry, response } = client;
+        const key = JSON.stringify([model, lastEntry]);
+        let same = bytes.get(key);
+        if (same === undefined) bytes.set(key, (same = encode("second", this.#source.secondFrame(model, lastEntry))));
         client.lastEntry = this.#source.lastEntry();
-        send(client, "second", frame);
+        response.write(same);
       }
     }
   }
@@ -83,13 +88,13 @@ export class Feed {
   #start(client: Client): void {
     client.line = this.#source.lineOf(client.model);
     client.lastEntry = this.#source.lastEntry();
-    send(client, "start", this.#source.startFrame(client.model));
+    client.response.write(encode("start", this.#source.startFrame(client.model)));
   }
 }
 
-function send({ response }: Client, event: "start" | "second", frame: StartFrame | SecondFrame): void {
+function encode(event: "start" | "second", frame: StartFrame | SecondFrame): Buffer {
   // JSON has no line breaks of its own, so that one data line holds it.
-  response.write(`event: ${event}\ndata: ${JSON.stringify(frame)}\n\n`);
+  return Buffer.from(`event: ${event}\ndata: ${JSON.stringify(frame)}\n\n`);
 }
 
 function modelOf(url: string): string | undefined {
