@@ -23,14 +23,14 @@ export function fixedWait(waitMs: number): Policy {
 
 /** Never holds; as many as meet the first deadline; sheds what cannot be met alone. */
 export const feasible: Policy = (view) => {
-  const rows = Math.min(view.waitingRows, feasibleRows(view));
+  const rows = Math.min(view.waitingRows, feasibleRows({ ...view, dueMs: view.headDeadlineMs }));
   return rows === 0 ? { action: "shed" } : { action: "send", rows, reason: "deadline" };
 };
 
 /** Holds every batch until the last moment at which it is in time, as Symphony does without staggering. */
 export const deferred: Policy = (view) => {
   const { nowMs, headDeadlineMs, waitingRows, predict } = view;
-  const rows = Math.min(waitingRows, feasibleRows(view));
+  const rows = Math.min(waitingRows, feasibleRows({ ...view, dueMs: view.headDeadlineMs }));
   if (rows === 0) return { action: "shed" };
   const untilMs = headDeadlineMs - predict(rows + 1)!.q95Ms - 0.1;
   if (rows === waitingRows && nowMs < untilMs) return { action: "hold", untilMs };

@@ -88,6 +88,7 @@ export function runPool(options: PoolOptions): PoolOutcome {
         nowMs,
         startMs: nowMs,
         headDeadlineMs: head.deadlineMs,
+        headAimMs: head.deadlineMs,
         headSinceMs: head.arrivedMs,
         headRows: 1,
         waitingRows: queue.rows,

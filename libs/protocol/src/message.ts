@@ -40,6 +40,7 @@ const model = struct({
   sloMs: uint,
   inputs: tensorSpecs,
   outputs: tensorSpecs,
+  maxHoldMs: uint,
 });
 
 const load = struct({

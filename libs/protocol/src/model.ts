@@ -36,6 +36,8 @@ export type ModelDescription = {
   /** In the order that payloads hold them; shapes include the batch dimension. */
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
+  /** How long a request may be held back so that its batch grows, in milliseconds; 0 = never. */
+  readonly maxHoldMs: number;
 };
 
 /** The order of model versions, for `sort`: by number, exactly, whatever their length. */

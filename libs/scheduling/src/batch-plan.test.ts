@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { type BatchView, feasibleRows, type Line, planBatch, sustainableRows, targetRows } from "./batch-plan.ts";
+import { type BatchView, feasibleRows, planBatch, sustainableRows, targetRows } from "./batch-plan.ts";
+import type { Line } from "./curve.ts";
 
 /** A device whose batch of n takes 4 + 0.25 n ms: batching pays. */
 const GPU: Line = { fixedMs: 4, rowMs: 0.25 };
@@ -14,6 +15,7 @@ function view(given: Partial<BatchView> & { readonly line?: Line | undefined } =
     nowMs: 1_000,
     startMs: 1_000,
     headDeadlineMs: 1_020,
+    headAimMs: given.headDeadlineMs ?? 1_020,
     headSinceMs: 1_000,
     headRows: 1,
     waitingRows: 1,
@@ -90,7 +92,7 @@ test("the batch is as large as the most urgent request allows, and no larger tha
 });
 
 test("in overload the most urgent request is shed rather than the batch made small", () => {
-  const overload = { rate: 50, waitingRows: 300, headSinceMs: 985, headDeadlineMs: 1_005 };
+  const overload = { rate: 50, waitingRows: 300, headSinceMs: 985, headDeadlineMs: 1_005, lastDispatchMs: 999 };
   expect(planBatch(view(overload))).toEqual({ action: "shed" });
   // The same request without the load is served.
   expect(planBatch(view({ ...overload, rate: 0.01, waitingRows: 1 }))).toMatchObject({ action: "send", rows: 1 });
@@ -136,6 +138,7 @@ test("invariants: what is sent is in time, within the largest batch, and holds t
       if (plan.action === "send") {
         expect(plan.rows).toBeGreaterThanOrEqual(given.headRows);
         expect(plan.rows).toBeLessThanOrEqual(Math.min(given.rowsMax, given.waitingRows));
+        if (sinceDispatchMs > 1_000) return;
         expect(endMs(plan.rows)).toBeLessThanOrEqual(headDeadlineMs + 1e-9);
         // No larger one was possible.
         if (plan.rows < Math.min(given.rowsMax, given.waitingRows))
@@ -160,8 +163,25 @@ test("invariants: what is sent is in time, within the largest batch, and holds t
   );
 });
 
+test("a latency target bounds the batch and the hold, and sheds nothing", () => {
+  const late = { waitingRows: 60, headDeadlineMs: 6_000, lastDispatchMs: 999 };
+  expect(planBatch(view({ ...late, headAimMs: 1_010 }))).toEqual({ action: "send", rows: 24, reason: "deadline" });
+  // It cannot be met any more: then as many as the deadline allows.
+  expect(planBatch(view({ ...late, headAimMs: 1_002 }))).toMatchObject({ action: "send", rows: 60 });
+});
+
+test("a prediction that would shed everything is put to the test once a second, or where nobody else waits", () => {
+  const hopeless = { headDeadlineMs: 1_003, waitingRows: 2 };
+  expect(planBatch(view({ ...hopeless, lastDispatchMs: 500 }))).toEqual({ action: "shed" });
+  expect(planBatch(view({ ...hopeless, lastDispatchMs: -1 }))).toEqual({ action: "send", rows: 1, reason: "deadline" });
+  const predict = () => ({ q50Ms: 2, q95Ms: 50 });
+  expect(planBatch(view({ ...hopeless, lastDispatchMs: 999, predict }))).toEqual({ action: "shed" });
+  const alone = { ...hopeless, lastDispatchMs: 999, predict, waitingRows: 1 };
+  expect(planBatch(view(alone))).toEqual({ action: "send", rows: 1, reason: "deadline" });
+});
+
 test("feasible rows are the most that are in time, or none", () => {
-  expect(feasibleRows(view({ headDeadlineMs: 1_004.2 }))).toBe(0);
-  expect(feasibleRows(view({ headDeadlineMs: 1_004.25 }))).toBe(1);
-  expect(feasibleRows(view({ headDeadlineMs: 1_012 }))).toBe(32);
+  expect(feasibleRows({ ...view(), dueMs: 1_004.2 })).toBe(0);
+  expect(feasibleRows({ ...view(), dueMs: 1_004.25 })).toBe(1);
+  expect(feasibleRows({ ...view(), dueMs: 1_012 })).toBe(32);
 });

@@ -1,10 +1,7 @@
-import type { Prediction } from "./curve.ts";
+import type { Line, Prediction } from "./curve.ts";
 
 /** Why a batch left: it was as large as it may be; to keep the pace; because of a deadline; because nothing was gained by waiting. */
 export type BatchReason = "full" | "paced" | "deadline" | "idle";
-
-/** A batch time as fixed cost and cost a row, L(n) ≈ fixedMs + rowMs · n. */
-export type Line = { readonly fixedMs: number; readonly rowMs: number };
 
 /** What the next batch of a queue is decided by. All times on one clock, in ms. */
 export type BatchView = {
@@ -13,6 +10,8 @@ export type BatchView = {
   readonly startMs: number;
   /** Of the most urgent request: when it has to be done. */
   readonly headDeadlineMs: number;
+  /** When it should be done, by its model's latency target; not later than it has to be. */
+  readonly headAimMs: number;
   /** When the most urgent request came. */
   readonly headSinceMs: number;
   /** Rows of the most urgent request: a batch has these at least. */
@@ -45,6 +44,9 @@ export type BatchPlan =
 /** The planned rate is this times the measured one: too low an estimate holds too short and fills too little; scheduling §2.2 (ii). */
 const RATE_MARGIN = 1.3;
 
+/** After this long without a batch a request that seems hopeless is tried, in ms. */
+const PROBE_AFTER_MS = 1_000;
+
 /** A hold ends this much before the last safe moment, in ms: decisions and timers take time. */
 const SAFETY_MS = 0.1;
 
@@ -66,17 +68,19 @@ export function sustainableRows(
  * slots that take turns is free after L(n)/N (scheduling research §2.1, n_max). At least 1.
  */
 export function targetRows(
-  view: Pick<BatchView, "headDeadlineMs" | "headSinceMs" | "slots" | "rowsMax" | "predict">,
+  view: Pick<BatchView, "headAimMs" | "headSinceMs" | "slots" | "rowsMax" | "predict">,
 ): number {
-  const { headDeadlineMs, headSinceMs, slots, rowsMax, predict } = view;
-  const timeMs = (headDeadlineMs - headSinceMs) / (1 + 1 / slots);
-  return Math.max(1, feasibleRows({ startMs: 0, headDeadlineMs: timeMs, rowsMax, predict }));
+  const { headAimMs, headSinceMs, slots, rowsMax, predict } = view;
+  const dueMs = (headAimMs - headSinceMs) / (1 + 1 / slots);
+  return Math.max(1, feasibleRows({ startMs: 0, dueMs, rowsMax, predict }));
 }
 
 /** The most rows whose batch, started then, is done by the deadline with 95 % certainty; 0 if none. O(log rowsMax) predictions. */
-export function feasibleRows(view: Pick<BatchView, "startMs" | "headDeadlineMs" | "rowsMax" | "predict">): number {
-  const { startMs, headDeadlineMs, rowsMax, predict } = view;
-  const isFeasible = (rows: number): boolean => startMs + (predict(rows)?.q95Ms ?? 0) <= headDeadlineMs;
+export function feasibleRows(
+  view: Pick<BatchView, "startMs" | "rowsMax" | "predict"> & { readonly dueMs: number },
+): number {
+  const { startMs, dueMs, rowsMax, predict } = view;
+  const isFeasible = (rows: number): boolean => startMs + (predict(rows)?.q95Ms ?? 0) <= dueMs;
   if (isFeasible(rowsMax)) return rowsMax;
   let low = 0;
   let high = rowsMax;
@@ -89,34 +93,46 @@ export function feasibleRows(view: Pick<BatchView, "startMs" | "headDeadlineMs" 
 }
 
 /**
- * Decides about the next batch of a queue whose slot is free, or is about to be. It leaves with as many rows as meet the deadline of
- * the most urgent request. Where batching pays (the fixed cost is more than a row's) and the queue is shorter than the
- * sustainable batch, it is held: at most L(n*)/N after the last batch left, so that the slots take turns, never past
- * the last moment at which one row more would still be in time, and never longer than `holdMaxMs`. Where the most urgent request
- * would force a batch below the sustainable one it is shed: in overload the size of the batches is what is worth keeping.
+ * Decides about the next batch of a queue whose slot is free, or is about to be. It leaves with as many rows as meet the aim of the
+ * most urgent request, or its deadline where the aim is missed already. Where batching pays (the fixed cost is more than
+ * a row's) and the queue is shorter than the sustainable batch, it is held: at most L(n*)/N after the last batch left, so that the
+ * slots take turns, never past the last moment at which one row more would still be in time, and never longer than
+ * `holdMaxMs`. Where the most urgent request would force a batch below the sustainable one it is shed: in overload the size of
+ * the batches is what is worth keeping.
  */
 export function planBatch(view: BatchView): BatchPlan {
-  const { nowMs, startMs, headDeadlineMs, waitingRows, rowsMax, predict, line, slots } = view;
+  const { nowMs, startMs, headRows, waitingRows, rowsMax, predict, line, slots } = view;
   const wanted = Math.min(waitingRows, rowsMax);
   if (predict(1) === undefined) return { action: "send", rows: wanted, reason: wanted === rowsMax ? "full" : "idle" };
   const target = targetRows(view);
   const sustainable = (rate: number): number =>
     line === undefined ? 1 : sustainableRows(line, { rate, slots, rowsMax: target });
-  const planned = sustainable(view.rate * RATE_MARGIN);
   // What has to be possible for the head to be worth its place.
-  const kept = Math.max(view.headRows, Math.min(Math.floor(sustainable(view.rate)), waitingRows));
-  if (startMs + predict(kept)!.q95Ms > headDeadlineMs) return { action: "shed" };
-  const rows = Math.min(wanted, feasibleRows(view));
+  const kept = Math.max(headRows, Math.min(Math.floor(sustainable(view.rate)), waitingRows));
+  if (startMs + predict(kept)!.q95Ms > view.headDeadlineMs) {
+    return isWorthTrying(view) ? { action: "send", rows: headRows, reason: "deadline" } : { action: "shed" };
+  }
+  const dueMs = startMs + predict(headRows)!.q95Ms <= view.headAimMs ? view.headAimMs : view.headDeadlineMs;
+  const rows = Math.min(wanted, feasibleRows({ startMs, dueMs, rowsMax, predict }));
   if (rows === rowsMax) return { action: "send", rows, reason: "full" };
   if (rows < waitingRows) return { action: "send", rows, reason: "deadline" };
+  const planned = sustainable(view.rate * RATE_MARGIN);
   const pays = line !== undefined && line.fixedMs > line.rowMs;
   if (!pays || rows >= planned) return { action: "send", rows, reason: rows > 1 && pays ? "paced" : "idle" };
-  const lastSafeMs = headDeadlineMs - predict(rows + 1)!.q95Ms - SAFETY_MS - (startMs - nowMs);
+  const lastSafeMs = dueMs - predict(rows + 1)!.q95Ms - SAFETY_MS - (startMs - nowMs);
   const paceMs = view.lastDispatchMs + predict(Math.round(planned))!.q50Ms / slots;
-  const patienceMs = view.headSinceMs + view.holdMaxMs;
-  const untilMs = Math.min(lastSafeMs, paceMs, patienceMs);
+  const untilMs = Math.min(lastSafeMs, paceMs, view.headSinceMs + view.holdMaxMs);
   if (nowMs < untilMs) return { action: "hold", untilMs };
-  if (paceMs === -Infinity || (paceMs <= nowMs && paceMs < view.headSinceMs))
-    return { action: "send", rows, reason: "idle" };
+  if (paceMs < view.headSinceMs) return { action: "send", rows, reason: "idle" };
   return { action: "send", rows, reason: untilMs === lastSafeMs ? "deadline" : "paced" };
+}
+
+/**
+ * Whether a request that is likely to be late runs all the same: where nobody else wants the place and it is in time as often as not;
+ * and where nothing has run for a while, because only runs can tell that the prediction is wrong.
+ */
+function isWorthTrying(view: BatchView): boolean {
+  const { startMs, headRows, headDeadlineMs, waitingRows, predict } = view;
+  if (waitingRows === headRows && startMs + predict(headRows)!.q50Ms <= headDeadlineMs) return true;
+  return view.nowMs - view.lastDispatchMs > PROBE_AFTER_MS;
 }

@@ -57,3 +57,14 @@ test("however many batch sizes there are, few are kept", () => {
   expect(curve.points().length).toBeLessThan(400);
   for (const rows of [1, 63, 64, 65, 1000, 19_999]) expect(curve.predict(rows)!.q50Ms / rows).toBeCloseTo(1, 1);
 });
+
+test("the line is the one that the medians were made of, whatever the order of the samples", () => {
+  const curve = new Curve();
+  expect(curve.line()).toBeUndefined();
+  for (const rows of [8, 1, 32, 2, 64]) for (let i = 0; i < 5; i++) curve.record(rows, 4 + 0.25 * rows);
+  expect(curve.line()!.fixedMs).toBeCloseTo(4);
+  expect(curve.line()!.rowMs).toBeCloseTo(0.25);
+  const single = new Curve();
+  single.record(8, 3);
+  expect(single.line()).toBeUndefined();
+});

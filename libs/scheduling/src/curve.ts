@@ -4,6 +4,9 @@ export const CURVE_SAMPLES = 64;
 /** Predicted compute time of a batch size, in ms: the median, and an upper quantile to plan with. */
 export type Prediction = { readonly q50Ms: number; readonly q95Ms: number };
 
+/** A batch time as fixed cost and cost a row, L(n) ≈ fixedMs + rowMs · n; neither is negative. */
+export type Line = { readonly fixedMs: number; readonly rowMs: number };
+
 export type CurvePoint = Prediction & { readonly rows: number };
 
 /** The samples of one batch size, in ms: `ring` in the order they came, `sorted` ascending. */
@@ -21,6 +24,7 @@ type Size = { readonly rows: number; readonly ring: number[]; readonly sorted: n
 export class Curve {
   readonly #sizes: Size[] = [];
   #points: CurvePoint[] | undefined;
+  #line: Line | undefined;
 
   /** Adds the compute time of one batch. `rows` ≥ 1; times that are not positive numbers are ignored. */
   record(rows: number, computeMs: number): void {
@@ -33,6 +37,7 @@ export class Curve {
     ring[size.next] = computeMs;
     size.next = (size.next + 1) % CURVE_SAMPLES;
     this.#points = undefined;
+    this.#line = undefined;
   }
 
   /** The predicted compute time of `rows` rows, or undefined before the first sample. */
@@ -44,6 +49,14 @@ export class Curve {
     if (rows > last.rows) return extrapolate(first, last, rows);
     const above = indexOf(points, rows);
     return interpolate(points[above - 1]!, points[above]!, rows);
+  }
+
+  /** The straight line nearest to the medians, each size weighing as many samples as it has; undefined below two sizes. */
+  line(): Line | undefined {
+    if (this.#sizes.length < 2) return undefined;
+    return (this.#line ??= fitLine(
+      this.points().map(({ rows, q50Ms }, i) => ({ rows, ms: q50Ms, weight: this.#sizes[i]!.sorted.length })),
+    ));
   }
 
   /** The measured sizes in ascending order, monotone in both quantiles. */
@@ -123,6 +136,27 @@ function ascending(sizes: readonly Size[], q: number): number[] {
   const values: number[] = [];
   for (const { mean, sizes } of pools) for (let i = 0; i < sizes; i++) values.push(mean);
   return values;
+}
+
+/** Weighted least squares. As the medians ascend the slope is not negative; a negative fixed cost is none. */
+function fitLine(points: readonly { readonly rows: number; readonly ms: number; readonly weight: number }[]): Line {
+  let weight = 0;
+  let rows = 0;
+  let ms = 0;
+  for (const point of points) {
+    weight += point.weight;
+    rows += point.weight * point.rows;
+    ms += point.weight * point.ms;
+  }
+  const [meanRows, meanMs] = [rows / weight, ms / weight];
+  let spread = 0;
+  let joint = 0;
+  for (const point of points) {
+    spread += point.weight * (point.rows - meanRows) ** 2;
+    joint += point.weight * (point.rows - meanRows) * (point.ms - meanMs);
+  }
+  const rowMs = Math.max(0, joint / spread);
+  return { fixedMs: Math.max(0, meanMs - rowMs * meanRows), rowMs };
 }
 
 function interpolate(a: CurvePoint, b: CurvePoint, rows: number): Prediction {

@@ -7,11 +7,10 @@ export {
   type BatchReason,
   type BatchView,
   feasibleRows,
-  type Line,
   planBatch,
   sustainableRows,
   targetRows,
 } from "./batch-plan.ts";
-export { Curve, CURVE_SAMPLES, type CurvePoint, type Prediction } from "./curve.ts";
+export { Curve, CURVE_SAMPLES, type CurvePoint, type Line, type Prediction } from "./curve.ts";
 export { EdfQueue, type Queued } from "./edf-queue.ts";
 export { isDue, type RunningBatch, sendAtMs, TIMER_GRAIN_MS } from "./late-binding.ts";

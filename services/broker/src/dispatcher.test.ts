@@ -94,7 +94,17 @@ test("a batch holds one model version and one shape bucket, and no more rows tha
 
 test("without credit nothing is sent, and never more than two batches a slot, whatever is granted", () => {
   const driver = new BrokerDriver();
-  const [gateway, worker] = [driver.gateway(), driver.worker("w", { curveMs, credit: 0 })];
+  // Rows cost as much as batches: nothing is held back.
+  const [gateway, worker] = [
+    driver.gateway(),
+    driver.worker("w", {
+      curveMs: [
+        [1, 10],
+        [8, 80],
+      ],
+      credit: 0,
+    }),
+  ];
   gateway.submit([1]);
   expect(worker.jobs()).toEqual([]);
   worker.grantAnew(0);
@@ -432,4 +442,45 @@ test("the most urgent model goes first, and each gets its turn", () => {
   gateway.submit([2], { route: 1, budgetUs: 200_000 });
   gateway.submit([3], { route: 2, budgetUs: 100_000 });
   expect(requestsOf(worker.jobs())).toEqual([[3], [2]]);
+});
+
+test("where batching pays and requests keep coming, a small batch is held for a slot's turn, and leaves larger", () => {
+  const driver = new BrokerDriver();
+  const gateway = driver.gateway();
+  // 40 ms a batch, hardly more for eight rows.
+  const curve: [number, number][] = [
+    [1, 40],
+    [8, 40.7],
+  ];
+  const workers = [driver.worker("a", { curveMs: curve }), driver.worker("b", { curveMs: curve })];
+  const jobs = (): MessageOf<"JOB">[] => workers.flatMap((worker) => worker.jobs());
+  gateway.submit([1]);
+  for (let number = 2; number <= 4; number++) {
+    driver.advance(4);
+    gateway.submit([number]);
+  }
+  // The second slot is idle: 2 to 4 wait for their turn, 20 ms after the first batch.
+  expect(requestsOf(jobs())).toEqual([[1]]);
+  driver.advance(7);
+  expect(requestsOf(jobs())).toEqual([]);
+  driver.advance(2);
+  expect(requestsOf(jobs())).toEqual([[2, 3, 4]]);
+});
+
+test("a request that cannot be in time is shed at once, and told when to come again; alone it is tried once a second", () => {
+  const driver = new BrokerDriver();
+  const [gateway, worker] = [driver.gateway(), driver.worker("w", { curveMs })];
+  gateway.submit([1], { budgetUs: 2_000 });
+  // Nothing has run for long: only a run can tell.
+  const [probe] = worker.jobs();
+  expect(requestsOf([probe!])).toEqual([[1]]);
+  worker.answer(probe!, 10);
+  gateway.take("RESULT");
+  gateway.submit([2], { budgetUs: 2_000 });
+  expect(worker.jobs()).toEqual([]);
+  const [reject] = gateway.take("REJECT");
+  expect(reject!.items).toMatchObject([{ request: 2, code: ERROR_CODES.shed.number }]);
+  expect(reject!.items[0]!.retryAfterMs).toBeGreaterThan(0);
+  gateway.submit([3], { budgetUs: 20_000 });
+  expect(requestsOf(worker.jobs())).toEqual([[3]]);
 });

@@ -9,11 +9,11 @@ import {
   type ResultItem,
   type SubmitItem,
 } from "@millrace/protocol";
-import { EdfQueue, isDue, type Queued } from "@millrace/scheduling";
+import { type BatchView, EdfQueue, isDue, planBatch, type Queued, TIMER_GRAIN_MS } from "@millrace/scheduling";
 import type { GatewaySession } from "./gateway-session.ts";
 import type { ModelBook } from "./model-book.ts";
 import { type ModelVersion, RETRY_AFTER_DEFAULT_MS } from "./model-version.ts";
-import type { BatchReason, BatchRun, BrokerObserver, RetryReason } from "./observer.ts";
+import type { BatchRun, BrokerObserver, RetryReason } from "./observer.ts";
 import type { Outbox } from "./outbox.ts";
 import { createRequest, heldBytesOf, type Request } from "./request.ts";
 import { chooseLoneSlot, chooseSlot, mayHaveEnded } from "./slot-choice.ts";
@@ -37,6 +37,8 @@ const FAILURES_MAX = 3;
 
 /** A request that workers hand back untried goes round this often: more, and they never will try it. */
 const ATTEMPTS_MAX = 16;
+
+const UNREACHABLE = "the budget cannot be met under the present load";
 
 /** Where requests of a model version wait. */
 type Line = { readonly model: ModelVersion; readonly line: "backlog" | "suspects" };
@@ -93,6 +95,7 @@ export class Dispatcher {
     model.open++;
     this.#open++;
     this.#heldBytes += heldBytesOf(item);
+    model.rate.record(item.rows, nowMs);
     this.#observer.submitted(request);
     this.#enqueue(request);
   }
@@ -222,12 +225,30 @@ export class Dispatcher {
       this.wakeAtMs = Math.min(this.wakeAtMs, atMs);
       return false;
     }
+    const plan = planBatch(viewOf(head, choice.slot, nowMs));
+    if (plan.action === "shed") {
+      model.backlog.remove(head);
+      this.#shed(head, nowMs);
+      return true;
+    }
+    // A hold that a timer would end too late is none.
+    if (plan.action === "hold" && plan.untilMs - nowMs >= TIMER_GRAIN_MS) {
+      this.wakeAtMs = Math.min(this.wakeAtMs, plan.untilMs);
+      return false;
+    }
     const bytesMax = worker.bytesMax - worker.bytesOut;
-    const isIdle = batches.length === 0;
-    const requests = model.backlog.take({ rowsMax, itemsMax: LIMITS.items, bytesMax });
-    const batch = this.#dispatch(requests, choice.slot, nowMs);
-    this.#observer.batchSent(batch, reasonOf(batch, rowsMax, isIdle));
+    const limits = { rowsMax: plan.action === "send" ? plan.rows : rowsMax, itemsMax: LIMITS.items, bytesMax };
+    const batch = this.#dispatch(model.backlog.take(limits), choice.slot, nowMs);
+    this.#observer.batchSent(batch, plan.action === "send" ? plan.reason : "paced");
     return true;
+  }
+
+  #shed(request: Request, nowMs: number): void {
+    request.queueMs += nowMs - request.sinceMs;
+    this.#end(request);
+    this.#observer.rejected(request, "shed");
+    const retryAfterMs = request.model.drainTimeMs();
+    this.#outbox.reject(request.gateway, rejectItem(request, { code: "shed", text: UNREACHABLE, retryAfterMs }));
   }
 
   #sendSuspect(model: ModelVersion, nowMs: number): boolean {
@@ -248,6 +269,7 @@ export class Dispatcher {
       request.attempts++;
     }
     slot.worker.take(batch);
+    batch.model.lastDispatchMs = nowMs;
     this.#outbox.send(slot.worker, jobMessage(batch));
     return batch;
   }
@@ -326,9 +348,29 @@ export class Dispatcher {
 
 const UNKNOWN_ROUTE: Refusal = { code: "model_not_found", text: "the broker knows no such route" };
 
-function reasonOf(batch: Batch, rowsMax: number, isIdle: boolean): BatchReason {
-  if (batch.rows >= rowsMax) return "full";
-  return isIdle ? "idle" : "paced";
+/** What the policy needs to know to decide about the batch that begins with `head` and would go to `slot`. */
+function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {
+  const { model, bucket, deadlineMs, receivedMs } = head;
+  const { worker, batches } = slot;
+  const { model: description, fingerprint } = worker.models.get(model)!;
+  const curve = model.curve(bucket, fingerprint);
+  const sloMs = model.description.sloMs;
+  return {
+    nowMs,
+    startMs: Math.max(nowMs + worker.handOver.ms, batches[0]?.predictedEndMs ?? 0),
+    headDeadlineMs: deadlineMs,
+    headAimMs: sloMs > 0 ? Math.min(deadlineMs, receivedMs + sloMs) : deadlineMs,
+    headSinceMs: receivedMs,
+    headRows: head.rows,
+    waitingRows: model.backlog.headRows,
+    rowsMax: description.maxBatchSize,
+    predict: (rows) => curve.predict(rows),
+    line: curve.line(),
+    rate: model.rate.at(nowMs),
+    slots: model.slots,
+    lastDispatchMs: model.lastDispatchMs,
+    holdMaxMs: model.description.maxHoldMs,
+  };
 }
 
 function runOf(batch: Batch, message: MessageOf<"RESULT">, nowMs: number): BatchRun {

@@ -67,7 +67,7 @@ test("an answered request: its residence, its stages, its batch", () => {
   expect(seen("millrace_broker_queue_wait_seconds")).toEqual({ "": [2, 0.02] });
 });
 
-test("a batch leaves because it is full, because its slot is idle, or paced behind one that runs", () => {
+test("why a batch left: it was full, or nothing was to be gained by waiting", () => {
   const gateway = driver.gateway();
   const worker = driver.worker("w", { curveMs: [[8, 10]] });
   gateway.submit([1]);
@@ -77,7 +77,7 @@ test("a batch leaves because it is full, because its slot is idle, or paced behi
   for (const job of worker.jobs()) worker.answer(job);
   gateway.submit([3], { rows: 8 });
   driver.decide();
-  expect(seen("millrace_broker_batches_total")).toEqual({ idle: 1, paced: 1, full: 1 });
+  expect(seen("millrace_broker_batches_total")).toEqual({ idle: 2, full: 1 });
 });
 
 test("every end has its outcome: shed, expired, cancelled, error; and the refusals of the broker their reason", () => {

@@ -1,3 +1,4 @@
+import type { BatchReason } from "@millrace/scheduling";
 import { performance } from "node:perf_hooks";
 import { type ErrorCode, errorCodeOf, outcomeOf } from "@millrace/protocol";
 import { type Counter, type Gauge, Metrics, recordProcess } from "@millrace/runtime";
@@ -7,7 +8,6 @@ import { BROKER_METRICS } from "./metric-table.ts";
 import { ModelMetrics } from "./model-metrics.ts";
 import type { ModelVersion } from "./model-version.ts";
 import {
-  type BatchReason,
   type BatchRun,
   type BrokerObserver,
   DROP_REASONS,

@@ -1,8 +1,9 @@
+import type { BatchReason } from "@millrace/scheduling";
 import { type ErrorCode, type Outcome, OUTCOMES } from "@millrace/protocol";
 import type { Counter, Gauge, Histogram, Metrics } from "@millrace/runtime";
 import type { ModelLoad } from "./load-survey.ts";
 import type { BROKER_METRICS } from "./metric-table.ts";
-import { BATCH_REASONS, type BatchReason, RETRY_REASONS, type RetryReason } from "./observer.ts";
+import { BATCH_REASONS, RETRY_REASONS, type RetryReason } from "./observer.ts";
 
 /** The stages that the broker knows the time of; together with the sending they are a request's residence. */
 export const BROKER_STAGES = ["broker_queue", "retry", "batch_wait", "compute", "network"] as const;

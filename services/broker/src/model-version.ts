@@ -1,10 +1,13 @@
 import type { ModelDescription, WorkerModel } from "@millrace/protocol";
-import { Backlog, Curve, type CurvePoint, EdfQueue } from "@millrace/scheduling";
+import { ArrivalRate, Backlog, Curve, type CurvePoint, EdfQueue } from "@millrace/scheduling";
 import type { Request } from "./request.ts";
 import type { WorkerSession } from "./worker-session.ts";
 
 /** Curves kept per model version. Buckets come from clients: the book of curves must not grow without bound. */
 const CURVES_MAX = 256;
+
+/** About how far back the rate of arrivals looks, in ms. */
+const RATE_WINDOW_MS = 200;
 
 /** Weight of the newest batch in the moving average of the pace. */
 const PACE_WEIGHT = 0.1;
@@ -21,6 +24,10 @@ export class ModelVersion {
   readonly backlog = new Backlog<Request>();
   /** Requests that were on a worker that was lost: each waits for a worker of its own. */
   readonly suspects = new EdfQueue<Request>();
+  /** How fast rows of new requests come. */
+  readonly rate = new ArrivalRate(RATE_WINDOW_MS);
+  /** When a batch last left. */
+  lastDispatchMs = -Infinity;
   /** Its requests that have not ended, queued or dispatched. */
   open = 0;
   /** Ready workers that serve it. */

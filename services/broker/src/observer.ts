@@ -1,14 +1,14 @@
 import type { ErrorCode } from "@millrace/protocol";
+import type { BatchReason } from "@millrace/scheduling";
 import type { ModelVersion } from "./model-version.ts";
 import type { Request } from "./request.ts";
 import type { Batch } from "./worker-session.ts";
 
 /**
- * Why a batch left. `full`: it holds as many rows as the model takes. `idle`: its slot had nothing. `paced`: at the time that makes
- * it arrive as the running batch ends. `deadline`: waiting longer would cost a request its budget (no batch leaves for this yet).
+ * Why a batch left. `full`: it holds as many rows as the model takes. `paced`: held, or grown, to the batch that the arrivals call for.
+ * `deadline`: its most urgent request allowed no more rows, or no more waiting. `idle`: nothing was to be gained by waiting.
  */
-export const BATCH_REASONS = ["full", "paced", "deadline", "idle"] as const;
-export type BatchReason = (typeof BATCH_REASONS)[number];
+export const BATCH_REASONS = ["full", "paced", "deadline", "idle"] as const satisfies readonly BatchReason[];
 
 /** Why a request waits again. `worker_lost`: with the worker that had it. `handed_back`: by a worker that shuts down or failed. */
 export const RETRY_REASONS = ["worker_lost", "handed_back"] as const;

@@ -3,7 +3,15 @@ import { expect, test } from "vitest";
 import { RouteTable } from "./model-table.ts";
 
 function model(name: string, version = "1"): ModelDescription {
-  const about = { state: "ready", reason: "", platform: "simulated", digest: "", timeoutMs: 0, sloMs: 0 } as const;
+  const about = {
+    state: "ready",
+    reason: "",
+    platform: "simulated",
+    digest: "",
+    timeoutMs: 0,
+    sloMs: 0,
+    maxHoldMs: 0,
+  } as const;
   return { name, version, ...about, batching: true, maxBatchSize: 8, inputs: [], outputs: [] };
 }
 const route = (name: string, more: { route: number; workers?: number; version?: string; isDefault?: boolean }) => ({

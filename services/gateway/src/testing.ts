@@ -38,6 +38,7 @@ export function testModel(given: Partial<ModelDescription> = {}): ModelDescripti
     maxBatchSize: 8,
     timeoutMs: 0,
     sloMs: 0,
+    maxHoldMs: 0,
     inputs: [{ name: "x", datatype: "FP32", shape: [-1, 4] }],
     outputs: [{ name: "y", datatype: "FP32", shape: [-1, 4] }],
     ...given,

@@ -30,6 +30,7 @@ function describe(inputs: readonly TensorSpec[], more: Partial<ModelDescription>
     maxBatchSize: 64,
     timeoutMs: 0,
     sloMs: 0,
+    maxHoldMs: 0,
     inputs,
     outputs: inputs,
     ...more,

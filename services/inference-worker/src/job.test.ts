@@ -13,6 +13,7 @@ const model: ModelDescription = {
   maxBatchSize: 8,
   timeoutMs: 0,
   sloMs: 0,
+  maxHoldMs: 0,
   inputs: [{ name: "x", datatype: "FP32", shape: [-1, 2] }],
   outputs: [{ name: "y", datatype: "FP32", shape: [-1, 2] }],
 };

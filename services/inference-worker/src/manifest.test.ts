@@ -12,7 +12,7 @@ test("an empty manifest is the default one", () => {
     timeoutMs: 0,
     sloMs: 0,
     maxBatchSize: 64,
-    maxHoldMs: undefined,
+    maxHoldMs: 100,
     batching: undefined,
     files: {},
     simulated: undefined,
@@ -28,7 +28,7 @@ source: https://example.com/iris
 timeout_ms: 800
 slo_ms: 50
 max_batch_size: 256
-max_hold_ms: 2.5
+max_hold_ms: 2
 batching: true
 files:
   1/model.onnx: { sha256: ${digest.toUpperCase()} }
@@ -46,7 +46,7 @@ simulated:
     timeoutMs: 800,
     sloMs: 50,
     maxBatchSize: 256,
-    maxHoldMs: 2.5,
+    maxHoldMs: 2,
     batching: true,
     files: { "1/model.onnx": digest },
     simulated: {

@@ -8,6 +8,9 @@ export const MANIFEST_FILE = "model.yaml";
 /** Rows of one run where the manifest sets none. */
 const MAX_BATCH_SIZE_DEFAULT = 64;
 
+/** How long a request may be held back where the manifest does not say. The pace ends nearly all holds far sooner. */
+const MAX_HOLD_MS_DEFAULT = 100;
+
 const MANIFEST_BYTES_MAX = 1024 * 1024;
 const TIMEOUT_MS_MAX = 3_600_000;
 
@@ -30,8 +33,8 @@ export type Manifest = {
   readonly sloMs: number;
   /** Rows of one run, 1 to 256. */
   readonly maxBatchSize: number;
-  /** How long a batch may be held back to grow; undefined where the default holds. */
-  readonly maxHoldMs: number | undefined;
+  /** How long a request may be held back so that its batch grows; 0 = never. */
+  readonly maxHoldMs: number;
   /** `false` never batches, `true` trusts the owner that rows do not influence each other, undefined finds out. */
   readonly batching: boolean | undefined;
   /** SHA-256 in lower-case hex by path, relative to the model's folder, "/" between its parts. */
@@ -72,7 +75,7 @@ const schema = z
     timeout_ms: budgetMs.optional(),
     slo_ms: budgetMs.optional(),
     max_batch_size: z.int().min(1).max(LIMITS.items).default(MAX_BATCH_SIZE_DEFAULT),
-    max_hold_ms: milliseconds.optional(),
+    max_hold_ms: z.int().min(0).max(TIMEOUT_MS_MAX).default(MAX_HOLD_MS_DEFAULT),
     batching: z.boolean().optional(),
     files: z.record(relativePath, z.strictObject({ sha256 })).default({}),
     platform: z.enum(["onnxruntime_onnx", "simulated"]).default("onnxruntime_onnx"),

@@ -19,6 +19,7 @@ const MODEL: WorkerModel = {
     maxBatchSize: 8,
     timeoutMs: 0,
     sloMs: 0,
+    maxHoldMs: 0,
     inputs: [],
     outputs: [],
   },

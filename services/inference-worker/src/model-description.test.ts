@@ -27,7 +27,15 @@ const loaded: LoadedModel = {
 };
 
 test("a model is described as far as it has come", () => {
-  const about = { name: "iris", version: "2", platform: "onnxruntime_onnx", digest: "ab12", timeoutMs: 800, sloMs: 0 };
+  const about = {
+    name: "iris",
+    version: "2",
+    platform: "onnxruntime_onnx",
+    digest: "ab12",
+    timeoutMs: 800,
+    sloMs: 0,
+    maxHoldMs: 0,
+  };
   const unknown = { batching: false, maxBatchSize: 1, inputs: [], outputs: [] };
   expect(describeModel(found, { state: "loading" })).toEqual({ ...about, ...unknown, state: "loading", reason: "" });
   expect(describeModel(found, { state: "ready", loaded })).toEqual({

@@ -11,7 +11,14 @@ export type LoadOutcome =
 /** What the worker tells the broker of a model version. A model that the repository holds for broken stays `failed`. */
 export function describeModel(model: RepositoryModel, outcome: LoadOutcome): ModelDescription {
   const { name, version, digest, manifest } = model;
-  const about = { name, version, digest, timeoutMs: manifest.timeoutMs, sloMs: manifest.sloMs };
+  const about = {
+    name,
+    version,
+    digest,
+    timeoutMs: manifest.timeoutMs,
+    sloMs: manifest.sloMs,
+    maxHoldMs: manifest.maxHoldMs,
+  };
   const platform = manifest.simulated === undefined ? "onnxruntime_onnx" : "simulated";
   const unknown = { batching: false, maxBatchSize: 1, inputs: [], outputs: [] };
   if (model.state === "failed") return { ...about, platform, ...unknown, state: "failed", reason: clip(model.reason) };

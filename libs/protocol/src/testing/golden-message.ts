@@ -27,6 +27,7 @@ const doubler: Content<"ROUTES">["models"][number]["model"] = {
   maxBatchSize: 64,
   timeoutMs: 0,
   sloMs: 50,
+  maxHoldMs: 10,
   inputs: [{ name: "x", datatype: "FP32", shape: [-1, 2] }],
   outputs: [{ name: "y", datatype: "FP32", shape: [-1, 2] }],
 };
@@ -43,6 +44,7 @@ const broken: typeof doubler = {
   maxBatchSize: 1,
   timeoutMs: 30_000,
   sloMs: 0,
+  maxHoldMs: 0,
   inputs: [],
   outputs: [],
 };

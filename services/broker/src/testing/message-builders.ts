@@ -17,6 +17,7 @@ export function modelOf(name: string, given: Partial<Described> = {}): Described
     maxBatchSize: 8,
     timeoutMs: 0,
     sloMs: 0,
+    maxHoldMs: 100,
     inputs: [{ name: "x", datatype: "FP32", shape: [-1, 2] }],
     outputs: [{ name: "y", datatype: "FP32", shape: [-1, 2] }],
     ...given,
