@@ -60,6 +60,7 @@ function claimWorker(address: string, { name, model }: { name: string; model: st
     maxBatchSize: 8,
     timeoutMs: 0,
     sloMs: 0,
+    maxHoldMs: 0,
     inputs: [{ name: "x", ...tensor }],
     outputs: [{ name: "y", ...tensor }],
   };

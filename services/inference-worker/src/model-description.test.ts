@@ -34,7 +34,7 @@ test("a model is described as far as it has come", () => {
     digest: "ab12",
     timeoutMs: 800,
     sloMs: 0,
-    maxHoldMs: 0,
+    maxHoldMs: 100,
   };
   const unknown = { batching: false, maxBatchSize: 1, inputs: [], outputs: [] };
   expect(describeModel(found, { state: "loading" })).toEqual({ ...about, ...unknown, state: "loading", reason: "" });
