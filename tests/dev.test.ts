@@ -146,9 +146,10 @@ test("without its parent every process finishes what runs, and ends", async () =
   onTestFailed(() => console.error(system.process.log.tail()));
   const url = `${system.url}/v2/models/slow/infer`;
   const running = post(url, simulatedRequest(1));
-  // Its budget passes in the queue: so it is known that the other one runs.
+  // It cannot be in time: so it is known, when it is told so, that the other one runs.
   const behind = await post(url, simulatedRequest(1), { "x-request-timeout-ms": String(SLOW_RUN_MS / 4) });
-  expect(behind.status, behind.text).toBe(504);
+  // Shed where the two came together, expired where the other was running already.
+  expect([429, 504], behind.text).toContain(behind.status);
   system.process.signal("SIGKILL");
   // All drain at once: the broker may be gone before its last answer has been read.
   expect([200, 503]).toContain((await running).status);

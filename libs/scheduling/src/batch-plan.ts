@@ -128,11 +128,11 @@ export function planBatch(view: BatchView): BatchPlan {
 }
 
 /**
- * Whether a request that is likely to be late runs all the same: where nobody else wants the place and it is in time as often as not;
- * and where nothing has run for a while, because only runs can tell that the prediction is wrong.
+ * Whether a request that is likely to be late runs all the same, where nobody else wants the place: if it is in time as often as not,
+ * or if nothing has run for a while, because only runs can tell that the prediction is wrong.
  */
 function isWorthTrying(view: BatchView): boolean {
-  const { startMs, headRows, headDeadlineMs, waitingRows, predict } = view;
-  if (waitingRows === headRows && startMs + predict(headRows)!.q50Ms <= headDeadlineMs) return true;
-  return view.nowMs - view.lastDispatchMs > PROBE_AFTER_MS;
+  const { nowMs, startMs, headRows, headDeadlineMs, waitingRows, predict } = view;
+  if (waitingRows > headRows) return false;
+  return startMs + predict(headRows)!.q50Ms <= headDeadlineMs || nowMs - view.lastDispatchMs > PROBE_AFTER_MS;
 }
