@@ -2,6 +2,7 @@ import { encodeMessage, type Message } from "@millrace/protocol";
 import type { Browser } from "playwright-core";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { Dealer } from "zeromq";
+import { until } from "./support/bounded.ts";
 import { findChromium, launchChromium, NO_CHROMIUM, openPage, type WatchedPage } from "./support/browser.ts";
 import { startLoad } from "./support/load.ts";
 import { perceptronModel, writeModels } from "./support/load-models.ts";
@@ -15,6 +16,9 @@ if (isSkipped) console.warn(`SKIPPED tests/dashboard-browser.test.ts: ${NO_CHROM
 
 /** A page that hears nothing for this long has noticed, in ms. */
 const NOTICED_MS = 10_000;
+
+/** How long it may take until the charts show what happens, in ms. */
+const DRAWN_MS = 20_000;
 
 /** Run in the page: nothing is wider than the screen. */
 const FITS = `document.documentElement.scrollWidth <= innerWidth`;
@@ -90,9 +94,10 @@ test.skipIf(isSkipped)("the page draws what happens, and loads nothing from else
 
   const { page, complaints, origins } = await open(`${admin}/dashboard`);
   await page.waitForSelector('tr[data-worker="worker-2"][data-state="active"]');
-  await page.waitForFunction(`document.querySelectorAll("figure canvas").length === 6`);
+  await until(DRAWN_MS, "six charts", async () => (await page.locator("figure canvas").count()) === 6);
   expect(await page.title()).toBe("broker-1 · Millrace");
-  await page.waitForFunction(`${SHARE_OF_OK} > 0.005`);
+  // Playwright's waitForFunction is eval to the page's policy, which refuses it.
+  await until(DRAWN_MS, "the load is drawn", async () => Number(await page.evaluate(SHARE_OF_OK)) > 0.005);
   expect(["–", "0"]).not.toContain(await page.locator("#chart-throughput .legend b").first().textContent());
 
   system.kill("worker-2");
@@ -139,7 +144,7 @@ test.skipIf(isSkipped)("names from outside are text, whatever they hold", async 
   const query = new URLSearchParams({ model: hostile }).toString();
   const { page, complaints } = await open(`${broker.addresses["admin"]}/dashboard?${query}`);
   await page.waitForSelector('tr[data-state="active"]');
-  await page.waitForFunction(`document.querySelector("#events").textContent.includes("Model is served")`);
+  await page.waitForSelector("#events :text('Model is served')");
   expect(await page.textContent("#events")).toContain(`Model is served ${hostile}`);
   expect(await page.textContent("#events")).toContain(`Worker connected ${hostile}`);
   expect(await page.textContent("#workers .name")).toBe(hostile);
