@@ -141,9 +141,10 @@ async function main(): Promise<void> {
   const options = { rounds, durationMs, connections, model: smallMlp };
   const record = { date, environment: describeEnvironment(), options, recordersNs, measurements };
   await writeFile(path, `${JSON.stringify(record, undefined, 2)}\n`);
-  console.log(
-    `${toTable(measurements)}\n\nMedian (lowest–highest) of ${rounds} rounds.\n\nraw: ${relative(ROOT, path)}`,
-  );
+  const alone = ROLES.map((role) => `${role} ${(recordersNs[role] ?? 0).toFixed(0)}`).join(", ");
+  console.log(`${toTable(measurements)}\n\nMedian (lowest–highest) of ${rounds} rounds.\n`);
+  console.log(`The recorders' own calls, alone, in ns a request: ${alone}.\n`);
+  console.log(`raw: ${relative(ROOT, path)}`);
 }
 
 await main();
