@@ -1,6 +1,6 @@
 # Everything that a person types. Logic lives in package.json scripts and in the tools they call.
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lint format docs load chaos bench images k8s k8s-cluster screenshots
+.PHONY: help install run test check lint format docs load chaos bench bench-peers images k8s k8s-cluster screenshots
 
 NODE_MODULES := node_modules/.package-lock.json
 
@@ -37,8 +37,11 @@ load: install ## 100,000 requests against the row-identity checker
 chaos: install ## the failure tests at full length: twenty killed workers, killed brokers
 	TEST_SHARE=full npx vitest run --project system tests/worker-loss.test.ts tests/broker-restart.test.ts
 
-bench: install ## throughput beside a plain node:http server; results in bench/results
-	npx --no-install node bench/throughput.ts
+bench: install ## Millrace beside its peers and the machine's limits, a quarter of an hour; raw results in bench/results
+	npx --no-install node bench/run.ts $(BENCH_FLAGS)
+
+bench-peers: ## the Python environments of the peers, pinned, in .cache/peers (2 GB)
+	bench/peers/install
 
 screenshots: install ## pictures of the broker's page under load, into .cache/screenshots; needs Chromium
 	npx --no-install node tests/screenshots.ts

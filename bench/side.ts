@@ -27,6 +27,8 @@ export type SideRow = {
   readonly settings: string;
   /** Which documentation advises these settings; "" for our own. */
   readonly advice: string;
+  /** Whether it works while nobody asks: then it runs only while it is measured. */
+  readonly isRestless?: boolean;
   /** Why it cannot run here, or "". */
   missing(): string;
   /** Starts it, and resolves when it answers. */

@@ -118,6 +118,7 @@ const flask = pythonSide({
 const litserve = pythonSide({
   name: "LitServe",
   environment: "litserve",
+  isRestless: true,
   settings: `max_batch_size=${BATCH_ROWS_MAX}, batch_timeout=0.001, fast_queue, one API server, one worker, no access log`,
   advice: "https://lightning.ai/docs/litserve/features/batching",
   command: async () => ({ argv: ["python", program("serve_litserve.py")] }),
@@ -173,6 +174,7 @@ const mlserver = pythonSide({
 const rayServe = pythonSide({
   name: "Ray Serve",
   environment: "ray",
+  isRestless: true,
   settings: `one replica, @serve.batch(max_batch_size=${BATCH_ROWS_MAX}, batch_wait_timeout_s=0.001), max_ongoing_requests=1024, RAY_SERVE_THROUGHPUT_OPTIMIZED=1, no access log`,
   advice: "https://docs.ray.io/en/latest/serve/advanced-guides/performance.html",
   command: async ({ folder }) => ({

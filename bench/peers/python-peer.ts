@@ -15,6 +15,7 @@ export type PythonPeer = {
   readonly form?: RequestFormName;
   readonly settings: string;
   readonly advice: string;
+  readonly isRestless?: boolean;
   /** Processes that run the model; default 1. */
   readonly workers?: number;
   /**
@@ -34,12 +35,13 @@ const POLL_MS = 100;
 
 /** The row of a Python server in the table of sides. */
 export function pythonSide(peer: PythonPeer): SideRow {
-  const { name, environment, form = "plain", settings, advice } = peer;
+  const { name, environment, form = "plain", isRestless = false, settings, advice } = peer;
   const bin = join(ROOT, ".cache", "peers", environment, "bin");
   return {
     name,
     form,
     isTimed: false,
+    isRestless,
     settings,
     advice,
     missing: () => (existsSync(join(bin, "python")) ? "" : "not installed: make bench-peers"),

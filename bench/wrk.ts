@@ -2,20 +2,21 @@ import { execFile } from "node:child_process";
 import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import type { RequestFormName } from "../tests/support/request-form.ts";
 import { RowIdentityChecker } from "../tests/support/row-identity.ts";
-import { buildRowPool, type RowPoolOptions } from "../tests/support/row-pool.ts";
+import type { RowPool } from "../tests/support/row-pool.ts";
 
 /** What a run of wrk came to. Latencies in milliseconds. */
 export type WrkReport = {
   readonly answers: number;
   readonly elapsedMs: number;
-  readonly latencyMs: { readonly p50: number; readonly p99: number };
+  readonly latencyMs: { readonly p50: number; readonly p99: number; readonly p999: number };
   /** Processor time of wrk itself, in milliseconds. */
   readonly cpuMs: number;
 };
 
 /** The line that the script prints at the end of a run. Everything in it is an integer, times are in microseconds. */
-const SUMMARY = /^millrace-bench (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$/m;
+const SUMMARY = /^millrace-bench (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$/m;
 
 /**
  * Saturating load by wrk (https://github.com/wg/wrk), which needs a third of the processor time of our own checking
@@ -29,19 +30,21 @@ export class WrkLoad implements AsyncDisposable {
   }
 
   /**
-   * Prepares the requests, one row each, into `folder`.
+   * Prepares the requests, one row each, as many as the pool has rows, into `folder`.
    * @throws Error that says what to install where there is no wrk.
    */
-  static async prepare(folder: string, pool: RowPoolOptions): Promise<WrkLoad> {
+  static async prepare(
+    folder: string,
+    { pool, form }: { readonly pool: RowPool; readonly form: RequestFormName },
+  ): Promise<WrkLoad> {
     await run("wrk", ["--version"]).catch((error: NodeJS.ErrnoException) => {
       // Its version is an unknown flag to it: it prints the version, and exits with 1.
-      if (error.code === "ENOENT")
-        throw new Error("wrk is missing: install the Debian package wrk, or use --load checked");
+      if (error.code === "ENOENT") throw new Error("wrk is missing: install the Debian package wrk");
     });
-    const checker = new RowIdentityChecker({ pools: [await buildRowPool(pool)], seed: pool.seed, rowsMax: 1 });
-    const requests = Array.from({ length: pool.rows }, () => checker.next());
+    const checker = new RowIdentityChecker({ pools: [pool], seed: 5, rowsMax: 1, form });
+    const requests = Array.from({ length: pool.groups.flat().length }, () => checker.next());
     const bodies = requests.map(({ body }) => `  ${JSON.stringify(body)},`);
-    const script = join(folder, `${pool.model}.lua`);
+    const script = join(folder, `${pool.model}-${form}.lua`);
     await writeFile(
       script,
       [
@@ -62,8 +65,8 @@ export class WrkLoad implements AsyncDisposable {
         "function done(summary, latency)",
         "  local e = summary.errors",
         "  local failed = e.connect + e.read + e.write + e.status + e.timeout",
-        '  print(string.format("millrace-bench %d %d %d %d %d %d", summary.requests, summary.duration, failed,',
-        "    latency:percentile(50), latency:percentile(99), os.clock() * 1e6))",
+        '  print(string.format("millrace-bench %d %d %d %d %d %d %d", summary.requests, summary.duration, failed,',
+        "    latency:percentile(50), latency:percentile(99), latency:percentile(99.9), os.clock() * 1e6))",
         "end",
         "",
       ].join("\n"),
@@ -74,16 +77,25 @@ export class WrkLoad implements AsyncDisposable {
   /** @throws Error unless every answer has a status of 2xx. */
   async run(url: string, options: { readonly connections: number; readonly durationMs: number }): Promise<WrkReport> {
     const seconds = Math.max(1, Math.round(options.durationMs / 1000));
-    const argv = ["--threads", "1", "--connections", String(options.connections), "--duration", `${seconds}s`];
+    const argv = [
+      "--threads",
+      "1",
+      "--connections",
+      String(options.connections),
+      "--duration",
+      `${seconds}s`,
+      "--timeout",
+      "30s",
+    ];
     const { stdout } = await run("wrk", [...argv, "--script", this.#script, url]);
     const numbers = SUMMARY.exec(stdout)?.slice(1).map(Number);
     if (numbers === undefined) throw new Error(`wrk says ${stdout}`);
-    const [answers = 0, micros = 0, failed = 0, p50 = 0, p99 = 0, cpu = 0] = numbers;
+    const [answers = 0, micros = 0, failed = 0, p50 = 0, p99 = 0, p999 = 0, cpu = 0] = numbers;
     if (failed > 0) throw new Error(`${failed} of ${answers} requests to ${url} failed: ${stdout}`);
     return {
       answers,
       elapsedMs: micros / 1000,
-      latencyMs: { p50: p50 / 1000, p99: p99 / 1000 },
+      latencyMs: { p50: p50 / 1000, p99: p99 / 1000, p999: p999 / 1000 },
       cpuMs: cpu / 1000,
     };
   }

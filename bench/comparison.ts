@@ -1,0 +1,97 @@
+import { LoadDriver } from "./load-driver.ts";
+import { measure } from "./measure.ts";
+import type { Measurement, Skipped } from "./results.ts";
+import type { ServedModel, Side, SideRow } from "./side.ts";
+import { DISTINCT_ROWS, type Workload } from "./workloads.ts";
+
+export type ComparisonOptions = {
+  readonly workload: Workload;
+  readonly model: ServedModel;
+  readonly rows: readonly SideRow[];
+  readonly rounds: number;
+  readonly ms: number;
+  readonly folder: string;
+  readonly signal: AbortSignal;
+  /** Hears how far it is. */
+  readonly say: (text: string) => void;
+};
+
+export type Comparison = { readonly measurements: readonly Measurement[]; readonly skipped: readonly Skipped[] };
+
+/** Each side is loaded for so long before the first round: code is compiled, connections and memory are there. */
+const WARM_UP_MS = 2_000;
+
+type Running = { readonly row: SideRow; readonly side: Side };
+
+/**
+ * Measures sides under one workload. All run the whole time and are loaded in turn, in another order each round, because machines
+ * change their speed within minutes: so only ratios inside a round count. (Restless sides run in their own turns only.) A side
+ * that does not start, or answers wrongly, is left out from then on, and the reason is told.
+ */
+export async function compare(options: ComparisonOptions): Promise<Comparison> {
+  const { workload, model, rows, rounds, ms, folder, signal, say } = options;
+  const measurements: Measurement[] = [];
+  const skipped: Skipped[] = [];
+  await using stack = new AsyncDisposableStack();
+  const driver = await LoadDriver.prepare({
+    model,
+    shape: workload.shape,
+    rows: DISTINCT_ROWS[workload.model],
+    folder,
+  });
+  const warmUp = async ({ row, side }: Running): Promise<void> => {
+    const { answers, elapsedMs } = await driver.run(row, side, { ms: WARM_UP_MS, round: 0, onBegin: () => {} });
+    say(`${workload.name}  warm-up  ${row.name}: ${Math.round(answers / (elapsedMs / 1000))}/s`);
+  };
+  const running = new Map<SideRow, Side | undefined>();
+  /** What goes wrong leaves the side out. */
+  const attempt = async (row: SideRow, work: () => Promise<void>): Promise<void> => {
+    signal.throwIfAborted();
+    try {
+      await work();
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      skipped.push({ workload: workload.name, side: row.name, reason });
+      say(`${workload.name}  left out  ${row.name}: ${reason}`);
+      running.delete(row);
+    }
+  };
+  for (const row of rows) {
+    const reason = row.missing();
+    if (reason !== "") {
+      skipped.push({ workload: workload.name, side: row.name, reason });
+      say(`${workload.name}  left out  ${row.name}: ${reason}`);
+      continue;
+    }
+    await attempt(row, async () => {
+      const side = row.isRestless === true ? undefined : stack.use(await row.start(model));
+      if (side !== undefined) await warmUp({ row, side });
+      running.set(row, side);
+    });
+  }
+  const turn = async (row: SideRow, round: number): Promise<void> => {
+    await using own = new AsyncDisposableStack();
+    const side = running.get(row) ?? own.use(await row.start(model));
+    if (row.isRestless === true) await warmUp({ row, side });
+    const one = await measure({ workload: workload.name, row, side, driver, round, ms });
+    measurements.push(one);
+    say(`${workload.name}  ${round + 1}/${rounds}  ${describe(one)}`);
+  };
+  for (let round = 0; round < rounds; round++) {
+    const order = rotated([...running.keys()], round);
+    for (const row of order) await attempt(row, () => turn(row, round));
+  }
+  return { measurements, skipped };
+}
+
+/** The list from its element `by` on, and then from its start. */
+export function rotated<T>(list: readonly T[], by: number): T[] {
+  const at = list.length === 0 ? 0 : by % list.length;
+  return [...list.slice(at), ...list.slice(0, at)];
+}
+
+function describe({ side, perSecond, cpuUs, latencyMs, openLoop }: Measurement): string {
+  const share = openLoop === undefined ? "" : `, ${(openLoop.attainedShare * 100).toFixed(1)} % in time`;
+  const rate = `${Math.round(perSecond)}/s, ${cpuUs.toFixed(1)} µs CPU`;
+  return `${side}: ${rate}, p50 ${latencyMs.p50.toFixed(2)} p99 ${latencyMs.p99.toFixed(2)} ms${share}`;
+}

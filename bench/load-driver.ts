@@ -1,0 +1,159 @@
+import { runCheckedLoad, startLoad } from "../tests/support/load.ts";
+import type { LoadPlan, LoadReport } from "../tests/support/load-plan.ts";
+import type { RequestFormName } from "../tests/support/request-form.ts";
+import { buildRowPool, type RowPool, type RowPoolOptions } from "../tests/support/row-pool.ts";
+import type { Latency } from "./results.ts";
+import type { ServedModel, Side, SideRow } from "./side.ts";
+import type { LoadShape } from "./workloads.ts";
+import { WrkLoad } from "./wrk.ts";
+
+/** What a load of one side came to. Times in milliseconds; `cpuMs` is the generators' own. */
+export type Load = {
+  readonly answers: number;
+  readonly elapsedMs: number;
+  readonly latencyMs: Latency;
+  readonly cpuMs: number;
+  readonly checked: number;
+  readonly meanBatchRows: number;
+  readonly openLoop?: LoadReport["openLoop"];
+};
+
+export type LoadTurn = { readonly ms: number; readonly round: number; readonly onBegin: () => void };
+
+export type LoadDriverOptions = {
+  readonly model: ServedModel;
+  readonly shape: LoadShape;
+  /** Requests that differ. */
+  readonly rows: number;
+  /** Where scripts of wrk go. */
+  readonly folder: string;
+};
+
+/** Answers that are checked before a lone connection is measured, as nothing may run beside it. */
+const CHECKED_BEFORE = 100;
+/** One answer in this many is checked where our generator makes all of the load. */
+const CHECK_EVERY = 20;
+
+const ALL_OK: ReadonlySet<string> = new Set(["200"]);
+/** Under an open loop a server may shed, and may break connections; both are counted. */
+const MAY_REFUSE: ReadonlySet<string> = new Set(["200", "429", "503", "504"]);
+
+/**
+ * Loads sides with one workload. A closed loop is wrk's, which leaves most of the machine to what is measured, and one connection
+ * of our own beside it checks each of its answers; open loops and bursts are our own, a share of the answers checked.
+ */
+export class LoadDriver {
+  readonly #options: LoadDriverOptions;
+  readonly #pool: RowPool;
+  readonly #poolOptions: RowPoolOptions;
+  readonly #wrk = new Map<RequestFormName, WrkLoad>();
+
+  private constructor(options: LoadDriverOptions, poolOptions: RowPoolOptions, pool: RowPool) {
+    this.#options = options;
+    this.#poolOptions = poolOptions;
+    this.#pool = pool;
+  }
+
+  static async prepare(options: LoadDriverOptions): Promise<LoadDriver> {
+    const poolOptions = { model: options.model.name, path: options.model.file, rows: options.rows, seed: 5 };
+    return new LoadDriver(options, poolOptions, await buildRowPool(poolOptions));
+  }
+
+  /**
+   * Loads a side for so long (a burst: once); `round` seeds the arrivals of an open loop, the same for all sides. `onBegin` is
+   * called when what is made beforehand has been made, and just before requests go out.
+   * @throws Error where an answer is wrong, or has a status that is neither 200 nor, under an open loop, a refusal for load.
+   */
+  async run(row: SideRow, side: Side, turn: LoadTurn): Promise<Load> {
+    const { shape } = this.#options;
+    const { ms, round, onBegin } = turn;
+    switch (shape.kind) {
+      case "closed":
+        return shape.connections === 1 ? this.#runLone(row, side, turn) : this.#runClosed(row, side, turn);
+      case "open": {
+        const { ratePerSecond, connections, deadlineMs } = shape;
+        const arrivals = { kind: "poisson", ratePerSecond, durationMs: ms, seed: round + 1 } as const;
+        return this.#runOpen(row, { ...this.#plan(row, side), connections, open: { arrivals, deadlineMs } }, onBegin);
+      }
+      case "burst": {
+        const { requests, deadlineMs } = shape;
+        const arrivals = { kind: "burst", requests } as const;
+        return this.#runOpen(
+          row,
+          { ...this.#plan(row, side), connections: requests, open: { arrivals, deadlineMs } },
+          onBegin,
+        );
+      }
+    }
+  }
+
+  #plan({ form, isTimed }: SideRow, { urls }: Side): Omit<LoadPlan, "connections"> {
+    const pools = [this.#poolOptions];
+    const { rows: prebuilt } = this.#options;
+    return { urls, requests: Number.MAX_SAFE_INTEGER, pools, seed: 6, rowsMax: 1, prebuilt, isTimed, form };
+  }
+
+  async #runOpen(row: SideRow, plan: LoadPlan, onBegin: () => void): Promise<Load> {
+    await using load = await startLoad({ ...plan, checkEvery: CHECK_EVERY });
+    onBegin();
+    const report = await load.report;
+    assertRight(row, report, MAY_REFUSE);
+    return { ...toLoad(report), openLoop: report.openLoop };
+  }
+
+  async #runLone(row: SideRow, side: Side, { ms, onBegin }: LoadTurn): Promise<Load> {
+    const checked = await runCheckedLoad({ ...this.#plan(row, side), connections: 1, requests: CHECKED_BEFORE });
+    assertRight(row, checked, ALL_OK);
+    const wrk = await this.#wrkOf(row.form);
+    onBegin();
+    const report = await wrk.run(side.urls[0] ?? "", { connections: 1, durationMs: ms });
+    return { ...report, checked: checked.answers, meanBatchRows: 1 };
+  }
+
+  async #runClosed(row: SideRow, side: Side, { ms, onBegin }: LoadTurn): Promise<Load> {
+    const connections = this.#options.shape.kind === "closed" ? this.#options.shape.connections : 0;
+    const wrk = await this.#wrkOf(row.form);
+    await using checking = await startLoad({ ...this.#plan(row, side), connections: 1 });
+    onBegin();
+    const share = { connections: Math.ceil((connections - 1) / side.urls.length), durationMs: ms };
+    const reports = await Promise.all(side.urls.map((url) => wrk.run(url, share)));
+    const checkedReport = await checking.stop();
+    assertRight(row, checkedReport, ALL_OK);
+    const checked = toLoad(checkedReport);
+    const sum = (values: readonly number[]): number => values.reduce((total, one) => total + one, 0);
+    const mean = (pick: (latencyMs: Latency) => number): number =>
+      sum(reports.map(({ latencyMs }) => pick(latencyMs))) / reports.length;
+    return {
+      ...checked,
+      answers: checked.answers + sum(reports.map(({ answers }) => answers)),
+      elapsedMs: sum(reports.map(({ elapsedMs }) => elapsedMs)) / reports.length,
+      latencyMs: { p50: mean(({ p50 }) => p50), p99: mean(({ p99 }) => p99), p999: mean(({ p999 }) => p999) },
+      cpuMs: checked.cpuMs + sum(reports.map(({ cpuMs }) => cpuMs)),
+    };
+  }
+
+  async #wrkOf(form: RequestFormName): Promise<WrkLoad> {
+    let wrk = this.#wrk.get(form);
+    if (wrk === undefined) {
+      wrk = await WrkLoad.prepare(this.#options.folder, { pool: this.#pool, form });
+      this.#wrk.set(form, wrk);
+    }
+    return wrk;
+  }
+}
+
+function toLoad({ identity, answers, elapsedMs, latencyMs, cpuMs }: LoadReport): Load {
+  const [batches] = Object.values(identity.batches);
+  return { answers, elapsedMs, latencyMs, cpuMs, checked: identity.requests, meanBatchRows: batches?.meanRows ?? 1 };
+}
+
+/** Throws at a wrong answer, and at a status that the load does not expect. */
+function assertRight({ name }: SideRow, report: LoadReport, expected: ReadonlySet<string>): void {
+  const { identity, faults, firstFaults } = report;
+  const { mismatches, firstMismatches, statuses, firstErrors } = identity;
+  const isExpected = Object.keys(statuses).every((status) => expected.has(status));
+  if (mismatches === 0 && isExpected && (faults === 0 || expected === MAY_REFUSE)) return;
+  const first = firstMismatches.slice(0, 1);
+  const evidence = { mismatches, firstMismatches: first, statuses, firstErrors, faults, firstFaults };
+  throw new Error(`${name}: ${JSON.stringify(evidence).slice(0, 2_000)}`);
+}

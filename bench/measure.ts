@@ -1,0 +1,36 @@
+import type { LoadDriver } from "./load-driver.ts";
+import { cpuBetween, memoryMbOf, readCpu } from "./process-usage.ts";
+import type { Measurement } from "./results.ts";
+import type { Side, SideRow } from "./side.ts";
+
+/** One turn: which side, under which load, in which round, for how long. */
+export type Turn = {
+  readonly workload: string;
+  readonly row: SideRow;
+  readonly side: Side;
+  readonly driver: LoadDriver;
+  readonly round: number;
+  readonly ms: number;
+};
+
+/** Loads a side and reads what it used meanwhile. @throws Error as the driver does. */
+export async function measure({ workload, row, side, driver, round, ms }: Turn): Promise<Measurement> {
+  let before = readCpu([]);
+  const onBegin = (): void => void (before = readCpu(side.processes()));
+  const { cpuMs: loadCpuMs, openLoop, ...load } = await driver.run(row, side, { ms, round, onBegin });
+  const processes = side.processes();
+  const used = cpuBetween(before, readCpu(processes));
+  const perAnswerUs = (cpuMs: number): number => (cpuMs * 1000) / load.answers;
+  return {
+    workload,
+    side: row.name,
+    round,
+    ...load,
+    perSecond: load.answers / (load.elapsedMs / 1000),
+    cpuUs: perAnswerUs(Object.values(used).reduce((sum, one) => sum + one, 0)),
+    cpuUsByProcess: Object.fromEntries(Object.entries(used).map(([name, cpuMs]) => [name, perAnswerUs(cpuMs)])),
+    loadCpuUs: perAnswerUs(loadCpuMs),
+    memoryMb: memoryMbOf(processes),
+    ...(openLoop === undefined ? {} : { openLoop }),
+  };
+}

@@ -1,0 +1,88 @@
+/**
+ * Makes tables and plots of raw results: the part of docs/performance.md between its two marks, and docs/performance/*.svg.
+ *
+ *     node bench/report.ts RESULTS_FILE [--out FOLDER]      # --out: into FOLDER/report.md and beside it, instead
+ */
+import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { parseArgs } from "node:util";
+import { ROOT } from "../tests/support/repository.ts";
+import { plotsOf } from "./report-plots.ts";
+import { cpuTable, limitTable, OURS, settingsTable, workloadTable } from "./report-tables.ts";
+import type { Results } from "./results.ts";
+
+const BEGIN = "<!-- bench/report.ts writes from here -->";
+const END = "<!-- to here -->";
+
+const LIMIT_TITLES: Readonly<Record<string, string>> = {
+  onnxruntime: "onnxruntime alone, one thread",
+  echo: "The HTTP stack without a model: the body is read, the answer is a text written beforehand",
+  broker: "The broker between a fake gateway and a fake worker; CPU is the broker's",
+};
+
+function toMarkdown(results: Results, file: string): string {
+  const { environment, options, workloads, measurements, limits, skipped, date } = results;
+  const plots = plotsOf(results);
+  const { commit, isDirty, cores, processor, versions } = environment;
+  const named = Object.entries(versions).map(([name, version]) => `${name} ${version}`);
+  const checked = measurements.reduce((sum, one) => sum + one.checked, 0).toLocaleString("en-US");
+  const lines = [
+    `Measured ${date.slice(0, 10)}, commit ${commit.slice(0, 10)}${isDirty ? " with changes" : ""}, ${cores} cores (${processor}), ${named.join(", ")}; ${options.rounds} interleaved rounds of ${options.seconds} s; raw in \`bench/results/${file}\`. Medians (lowest–highest). ${checked} answers were checked, all right. CPU is user and system time of all processes of a side, a request; memory is their proportional set size. Load and sides share the cores.`,
+  ];
+  for (const workload of workloads) {
+    const own = measurements.filter((one) => one.workload === workload.name);
+    if (own.length === 0) continue;
+    lines.push("", `### ${capital(workload.title)}`, "");
+    for (const { name, title } of plots.filter((plot) => plot.workload === workload.name)) {
+      lines.push(`![${title}](performance/${name}.svg)`, "");
+    }
+    lines.push(workloadTable(workload, results));
+    const cpu = cpuTable(own, OURS);
+    if (cpu !== "") lines.push("", `CPU µs of ${OURS}, by process: ${cpu}.`);
+  }
+  for (const [limit, title] of Object.entries(LIMIT_TITLES)) {
+    const own = limits.filter((one) => one.limit === limit);
+    if (own.length === 0) continue;
+    lines.push("", `### ${title}`, "");
+    for (const plot of plots.filter((one) => one.workload === limit)) {
+      lines.push(`![${plot.title}](performance/${plot.name}.svg)`, "");
+    }
+    lines.push(limitTable(own));
+  }
+  lines.push("", "### How each side was set", "", settingsTable(results));
+  if (skipped.length > 0) {
+    const items = skipped.map(({ workload, side, reason }) => `- ${side} (${workload}): ${reason.split("\n", 1)[0]}`);
+    lines.push("", "Left out:", "", ...items);
+  }
+  return lines.join("\n");
+}
+
+const capital = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1);
+
+/** The page with what stands between the marks replaced. @throws Error where the marks are not there, once and in order. */
+export function replaceBetweenMarks(page: string, text: string): string {
+  const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
+  if (begin < 0 || end < begin) throw new Error(`the page lacks its marks: ${BEGIN} … ${END}`);
+  return `${page.slice(0, begin + BEGIN.length)}\n\n${text}\n\n${page.slice(end)}`;
+}
+
+async function main(): Promise<void> {
+  const { values, positionals } = parseArgs({ options: { out: { type: "string" } }, allowPositionals: true });
+  const [file] = positionals;
+  if (file === undefined || positionals.length > 1) {
+    console.error("usage: node bench/report.ts RESULTS_FILE [--out FOLDER]");
+    process.exitCode = 2;
+    return;
+  }
+  const results = JSON.parse(await readFile(file, "utf8")) as Results;
+  const out = values.out ?? join(ROOT, "docs");
+  await mkdir(join(out, "performance"), { recursive: true });
+  for (const { name, svg } of plotsOf(results)) await writeFile(join(out, "performance", `${name}.svg`), svg);
+  const markdown = toMarkdown(results, basename(file));
+  if (values.out === undefined) {
+    const page = join(out, "performance.md");
+    await writeFile(page, replaceBetweenMarks(await readFile(page, "utf8"), markdown));
+  } else await writeFile(join(out, "report.md"), `${markdown}\n`);
+}
+
+if (import.meta.main) await main();

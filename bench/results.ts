@@ -1,0 +1,54 @@
+import type { OpenLoopReport } from "../tests/support/open-loop-account.ts";
+import type { BenchEnvironment } from "./environment.ts";
+import type { LoadShape } from "./workloads.ts";
+
+/** Latencies in milliseconds. */
+export type Latency = { readonly p50: number; readonly p99: number; readonly p999: number; readonly max?: number };
+
+/** One measurement of one side under one workload. Rates are answers a second; times in milliseconds unless named otherwise. */
+export type Measurement = {
+  readonly workload: string;
+  readonly side: string;
+  readonly round: number;
+  readonly answers: number;
+  readonly elapsedMs: number;
+  readonly perSecond: number;
+  /** Processor time of all processes of the side, in microseconds an answer, and by process. */
+  readonly cpuUs: number;
+  readonly cpuUsByProcess: Readonly<Record<string, number>>;
+  /** The load generators' own. */
+  readonly loadCpuUs: number;
+  readonly memoryMb: number;
+  readonly latencyMs: Latency;
+  /** Answers that were held against the model's own; all were right, or there would be no measurement. */
+  readonly checked: number;
+  /** Rows of a run of the model, as far as the side tells; else 1. */
+  readonly meanBatchRows: number;
+  /** For open loops and bursts. */
+  readonly openLoop?: OpenLoopReport;
+};
+
+/** What a run did not measure, and why. */
+export type Skipped = { readonly workload: string; readonly side: string; readonly reason: string };
+
+/** A limit of the machine beside which servers stand: `what` is measured in `unit`. */
+export type LimitMeasurement = {
+  readonly limit: string;
+  readonly what: string;
+  readonly round: number;
+  readonly value: number;
+  readonly unit: string;
+  readonly cpuUs?: number;
+};
+
+/** The file of a run in bench/results. */
+export type Results = {
+  readonly date: string;
+  readonly environment: BenchEnvironment;
+  readonly options: { readonly rounds: number; readonly seconds: number };
+  readonly workloads: readonly { readonly name: string; readonly title: string; readonly shape: LoadShape }[];
+  readonly sides: readonly { readonly name: string; readonly settings: string; readonly advice: string }[];
+  readonly measurements: readonly Measurement[];
+  readonly limits: readonly LimitMeasurement[];
+  readonly skipped: readonly Skipped[];
+};

@@ -1,0 +1,126 @@
+import { join } from "node:path";
+import { writeModels } from "../tests/support/load-models.ts";
+import { ROOT } from "../tests/support/repository.ts";
+import { imageModel } from "./image-model.ts";
+import { heavyMlp, mlpModel, smallMlp } from "./models.ts";
+import { CONTROL, REFERENCE } from "./peers/peers.ts";
+import type { ServedModel } from "./side.ts";
+
+/** How requests come. Times in milliseconds. */
+export type LoadShape =
+  /** So many connections, each of which sends its next request when it has its answer. */
+  | { readonly kind: "closed"; readonly connections: number }
+  /** Poisson arrivals; an answer counts when it comes within `deadlineMs` of when its request was due. */
+  | {
+      readonly kind: "open";
+      readonly ratePerSecond: number;
+      readonly connections: number;
+      readonly deadlineMs: number;
+    }
+  /** All at once, on a connection each. */
+  | { readonly kind: "burst"; readonly requests: number; readonly deadlineMs: number };
+
+/** One kind of work, and the sides that do it where nothing else is asked for. */
+export type Workload = {
+  readonly name: string;
+  readonly title: string;
+  readonly model: BenchModelName;
+  readonly shape: LoadShape;
+  readonly sides: readonly string[];
+  /** Whether a run without --workloads has it. */
+  readonly isDefault: boolean;
+};
+
+const MILLRACE = "Millrace, 1 gateway, 1 worker";
+const NODE = [REFERENCE, CONTROL, "node:cluster × 2"] as const;
+const FEW = [MILLRACE, REFERENCE, CONTROL, "mosec", "FastAPI with batching"] as const;
+const MANY = [
+  MILLRACE,
+  "Millrace, 2 gateways, 1 worker",
+  ...NODE,
+  "mosec",
+  "mosec × 2",
+  "FastAPI with batching",
+  "FastAPI with batching × 2",
+] as const;
+
+function closed(model: BenchModelName, connections: number, sides: readonly string[]): Workload {
+  const s = connections === 1 ? "" : "s";
+  return {
+    name: `${model}-${connections}`,
+    title: `${MODEL_TITLES[model]}, ${connections} connection${s}`,
+    model,
+    shape: { kind: "closed", connections },
+    sides,
+    isDefault: true,
+  };
+}
+
+function open(ratePerSecond: number): Workload {
+  const deadlineMs = 50;
+  return {
+    name: `small-open-${ratePerSecond}`,
+    title: `small MLP, Poisson arrivals, ${ratePerSecond} a second, deadline ${deadlineMs} ms`,
+    model: "small",
+    shape: { kind: "open", ratePerSecond, connections: 256, deadlineMs },
+    sides: FEW,
+    isDefault: true,
+  };
+}
+
+export type BenchModelName = "small" | "heavy" | "digits" | "image";
+
+const MODEL_TITLES: Readonly<Record<BenchModelName, string>> = {
+  small: "small MLP (64 floats)",
+  heavy: "heavy MLP (512 floats)",
+  digits: "digits (64 floats)",
+  image: "image tensor (600 kB; 1.2 MB as JSON)",
+};
+
+/** Requests that differ, made beforehand and sent over and over: as many as memory likes. */
+export const DISTINCT_ROWS: Readonly<Record<BenchModelName, number>> = { small: 256, heavy: 64, digits: 256, image: 4 };
+
+export const WORKLOADS: readonly Workload[] = [
+  closed("small", 256, [...MANY, "FastAPI", "FastAPI × 2", "Flask"]),
+  {
+    ...closed("small", 64, [MILLRACE, REFERENCE, CONTROL, "LitServe", "BentoML", "MLServer", "Ray Serve"]),
+    name: "small-64-frameworks",
+    isDefault: false,
+  },
+  closed("small", 64, FEW),
+  closed("small", 16, FEW),
+  closed("small", 1, FEW),
+  closed("heavy", 256, MANY),
+  closed("digits", 256, FEW),
+  closed("image", 16, FEW),
+  open(2_000),
+  open(6_000),
+  {
+    name: "heavy-burst",
+    title: "heavy MLP, 1,000 requests at once",
+    model: "heavy",
+    shape: { kind: "burst", requests: 1_000, deadlineMs: 1_000 },
+    sides: [
+      MILLRACE,
+      "Millrace, 1 gateway, 2 workers",
+      "Millrace, 1 gateway, 4 workers",
+      REFERENCE,
+      CONTROL,
+      "mosec",
+      "FastAPI with batching",
+    ],
+    isDefault: true,
+  },
+];
+
+/** Puts the file of a model into `folder`, where it is not in the repository; the same bytes every time. */
+export async function serveModel(name: BenchModelName, folder: string): Promise<ServedModel> {
+  if (name === "digits") {
+    const repository = join(ROOT, "models");
+    return { name, repository, file: join(repository, name, "1", "model.onnx") };
+  }
+  const repository = join(folder, name);
+  const model = name === "image" ? imageModel() : mlpModel(name === "heavy" ? heavyMlp : smallMlp);
+  const [file = ""] = await writeModels(repository, [model]);
+  return { name: model.name, repository, file };
+}
