@@ -1,7 +1,7 @@
 /**
  * The peer: a model inside a web server, as one writes it in an afternoon, without waste: `node:http`, one JSON.parse, one
  * Float32Array, onnxruntime-node with one thread, the answer's text put together by hand. It runs one request at a time
- * and answers the Open Inference Protocol's JSON for models with one FP32 input and one FP32 output.
+ * and answers the Open Inference Protocol's JSON for models with one FP32 input and outputs of numbers.
  *
  *     node bench/peers/node-monolith.ts MODEL_FILE [PORT]
  */
@@ -18,17 +18,23 @@ type InferBody = {
 const [path = "", port = "0"] = process.argv.slice(2);
 const session = await InferenceSession.create(path, { intraOpNumThreads: 1, interOpNumThreads: 1 });
 const [inputName = ""] = session.inputNames;
-const [outputName = ""] = session.outputNames;
+const DATATYPES: Readonly<Record<string, string>> = { float32: "FP32", int64: "INT64" };
 const model = basename(dirname(dirname(path)));
-const head = `"model_name":${JSON.stringify(model)},"model_version":"1","outputs":[{"name":${JSON.stringify(outputName)},"datatype":"FP32","shape":[`;
+const head = `"model_name":${JSON.stringify(model)},"model_version":"1","outputs":[`;
+const outputs = session.outputMetadata.map(({ name, ...rest }) => {
+  const datatype = "type" in rest ? DATATYPES[rest.type] : undefined;
+  return { name, head: `{"name":${JSON.stringify(name)},"datatype":"${datatype}","shape":[` };
+});
 
 async function infer(text: string): Promise<string> {
   const { id, inputs } = JSON.parse(text) as InferBody;
   const [{ shape, data } = { shape: [], data: [] }] = inputs;
   const results = await session.run({ [inputName]: new Tensor("float32", new Float32Array(data), shape) });
-  const output = results[outputName];
-  const values = output?.data as Float32Array;
-  return `{${id === undefined ? "" : `"id":${JSON.stringify(id)},`}${head}${output?.dims.join(",")}],"data":[${values.join(",")}]}]}`;
+  const texts = outputs.map(({ name, head: start }) => {
+    const output = results[name];
+    return `${start}${output?.dims.join(",")}],"data":[${(output?.data as Float32Array).join(",")}]}`;
+  });
+  return `{${id === undefined ? "" : `"id":${JSON.stringify(id)},`}${head}${texts.join(",")}]}`;
 }
 
 function answer(response: ServerResponse, status: number, text: string): void {

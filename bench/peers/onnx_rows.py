@@ -13,7 +13,7 @@ BATCH_ROWS_MAX = 64
 
 
 class OnnxRows:
-    """One session. Rows come as lists of numbers and leave as lists of numbers."""
+    """One session. Rows come as lists of numbers and leave so; several outputs of a row follow one another."""
 
     def __init__(self):
         options = onnxruntime.SessionOptions()
@@ -21,14 +21,16 @@ class OnnxRows:
         options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(MODEL_FILE, options, providers=["CPUExecutionProvider"])
         [source] = self._session.get_inputs()
-        [target] = self._session.get_outputs()
         self._source = source.name
-        self._targets = [target.name]
+        self._targets = [target.name for target in self._session.get_outputs()]
         self._shape = (-1, *source.shape[1:])
 
     def run_array(self, rows):
         rows = numpy.asarray(rows, dtype=numpy.float32).reshape(self._shape)
-        return self._session.run(self._targets, {self._source: rows})[0]
+        outputs = self._session.run(self._targets, {self._source: rows})
+        if len(outputs) == 1:
+            return outputs[0]
+        return numpy.concatenate([output.reshape(len(rows), -1) for output in outputs], axis=1)
 
     def run(self, rows):
         return self.run_array(rows).tolist()

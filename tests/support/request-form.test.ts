@@ -28,6 +28,17 @@ test.each([
   expect(form.toOip(answer, asked)).toEqual(right);
 });
 
+test("several outputs follow one another, and what is too much shows", () => {
+  const twice: PoolRow = { ...row, outputs: [{ shape: [], data: [7n] }, ...row.outputs] };
+  const both = { ...pool, outputs: [{ name: "label", datatype: "INT64" } as const, ...pool.outputs] };
+  expect(REQUEST_FORMS.plain.toOip({ data: [7, 4, 5, 6, 0] }, { id: "r0", pool: both, rows: [twice] })).toMatchObject({
+    outputs: [
+      { name: "label", shape: [1], data: [7] },
+      { name: "y", shape: [1, 3], data: [4, 5, 6, 0] },
+    ],
+  });
+});
+
 test("what is no answer does not become one", () => {
   expect(REQUEST_FORMS.plain.toOip(null, asked)).toMatchObject({ outputs: [{ data: undefined }] });
   expect(REQUEST_FORMS.lists.toOip([[4], [5]], asked)).toMatchObject({ outputs: [{ data: undefined }] });

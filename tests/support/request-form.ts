@@ -3,7 +3,7 @@ import type { PoolRow, RowPool } from "./row-pool.ts";
 /**
  * How a server of inference wants to be asked and how it answers. `oip` is the Open Inference Protocol V2, its data flat. The
  * others are what peers of benchmarks speak, which get one row of the model's only input: `plain` is `{"data": [...]}` both
- * ways, `lists` is `{"rows": [[...]]}`, answered by a list of lists.
+ * ways, several outputs one behind the other, `lists` is `{"rows": [[...]]}`, answered by a list of lists.
  */
 export type RequestFormName = "oip" | "plain" | "lists";
 
@@ -50,8 +50,15 @@ function onlyRow(rows: readonly PoolRow[]): PoolRow {
   return row;
 }
 
+/** The data of all outputs follow one another; each takes as many elements as the model's own answer has. */
 function toOip(data: unknown, { id, pool, rows }: Asked): unknown {
-  const [output] = pool.outputs;
-  const shape = [rows.length, ...(rows[0]?.outputs[0]?.shape ?? [])];
-  return { id, model_name: pool.model, outputs: [{ ...output, shape, data }] };
+  let at = 0;
+  const outputs = pool.outputs.map((output, i) => {
+    const { shape = [], data: exact = [] } = rows[0]?.outputs[i] ?? {};
+    const isLast = i === pool.outputs.length - 1;
+    const own = Array.isArray(data) ? data.slice(at, isLast ? undefined : at + exact.length) : undefined;
+    at += exact.length;
+    return { ...output, shape: [rows.length, ...shape], data: own };
+  });
+  return { id, model_name: pool.model, outputs };
 }
