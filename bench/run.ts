@@ -1,7 +1,7 @@
 /**
  * The benchmark: sides under workloads, and the limits of the machine beside them.
  *
- *     node bench/run.ts [--workload NAME|all]... [--side TEXT]... [--limit NAME|none]... [--rounds 5] [--seconds 2] [--list]
+ *     node bench/run.ts [--workload NAME|all]... [--side TEXT]... [--limit NAME|none]... [--rounds 5] [--seconds 1] [--list]
  *
  * `--side` picks those whose name contains the text, instead of the workload's own. Raw results go to bench/results after each
  * workload, so that an interrupted run (Ctrl-C) leaves what it had; `node bench/report.ts` makes tables and plots of them.
@@ -25,7 +25,7 @@ const { values } = parseArgs({
     side: { type: "string", multiple: true, default: [] },
     limit: { type: "string", multiple: true, default: [] },
     rounds: { type: "string", default: "5" },
-    seconds: { type: "string", default: "2" },
+    seconds: { type: "string", default: "1" },
     list: { type: "boolean", default: false },
   },
 });

@@ -31,8 +31,8 @@ async function infer(text: string): Promise<string> {
   const [{ shape, data } = { shape: [], data: [] }] = inputs;
   const results = await session.run({ [inputName]: new Tensor("float32", new Float32Array(data), shape) });
   const texts = outputs.map(({ name, head: start }) => {
-    const output = results[name];
-    return `${start}${output?.dims.join(",")}],"data":[${(output?.data as Float32Array).join(",")}]}`;
+    const { dims, data: values } = results[name]!;
+    return `${start}${dims.join(",")}],"data":[${(values as Float32Array).join(",")}]}`;
   });
   return `{${id === undefined ? "" : `"id":${JSON.stringify(id)},`}${head}${texts.join(",")}]}`;
 }
