@@ -33,7 +33,7 @@ export const brokerLimit: LimitRow = {
     for (let round = 0; round < count; round++) {
       for (const one of rotated(cases, round)) {
         signal.throwIfAborted();
-        const { value, cpuUs } = await measureCase(one, ms);
+        const { value, cpuUs } = await measureBroker(one, ms);
         const what = `${one.name}, ${one.isCoalesced ? "coalesced" : "one by one"}`;
         measurements.push({ limit: "broker", what, round, value, unit: "requests/s", cpuUs });
         say(`broker  ${round + 1}/${count}  ${what}: ${Math.round(value)}/s, ${cpuUs.toFixed(1)} µs CPU in the broker`);
@@ -43,10 +43,11 @@ export const brokerLimit: LimitRow = {
   },
 };
 
-type Case = { readonly bytes: number; readonly window: number; readonly isCoalesced: boolean };
+export type BrokerCase = { readonly bytes: number; readonly window: number; readonly isCoalesced: boolean };
 
-async function measureCase(
-  { bytes, window, isCoalesced }: Case,
+/** One run of three processes; `ms` of it count. */
+export async function measureBroker(
+  { bytes, window, isCoalesced }: BrokerCase,
   ms: number,
 ): Promise<{ readonly value: number; readonly cpuUs: number }> {
   await using stack = new AsyncDisposableStack();
