@@ -42,7 +42,7 @@ function mosec(workers: number): SideRow {
     environment: "mosec",
     workers,
     settings: `num=${workers}, max_batch_size=${BATCH_ROWS_MAX}, max_wait_time=1 (ms), orjson in the worker`,
-    advice: "https://mosecorg.github.io/mosec/reference/concept.html",
+    advice: "https://mosecorg.github.io/mosec/",
     command: async ({ port }) => ({
       argv: ["python", program("serve_mosec.py"), "--address", "127.0.0.1", "--port", String(port)].concat([
         "--log-level",
@@ -90,7 +90,7 @@ const flask = pythonSide({
   environment: "flask",
   workers: 2,
   settings: "gunicorn, gthread, 2 workers × 4 threads, keep-alive 75 s",
-  advice: "https://docs.gunicorn.org/en/stable/design.html#how-many-workers",
+  advice: "https://gunicorn.org/design",
   command: async ({ port }) => ({
     argv: [
       "python",
@@ -175,7 +175,7 @@ const rayServe = pythonSide({
   name: "Ray Serve",
   environment: "ray",
   isRestless: true,
-  settings: `one replica, @serve.batch(max_batch_size=${BATCH_ROWS_MAX}, batch_wait_timeout_s=0.001), max_ongoing_requests=1024, RAY_SERVE_THROUGHPUT_OPTIMIZED=1, no access log`,
+  settings: `one replica, @serve.batch(max_batch_size=${BATCH_ROWS_MAX}, batch_wait_timeout_s=0.001), max_ongoing_requests=1024, RAY_SERVE_THROUGHPUT_OPTIMIZED=1, its own proxy (not HAProxy), no access log`,
   advice: "https://docs.ray.io/en/latest/serve/advanced-guides/performance.html",
   command: async ({ folder }) => ({
     argv: ["python", program("serve_ray.py")],
