@@ -484,3 +484,18 @@ test("a request that cannot be in time is shed at once, and told when to come ag
   gateway.submit([3], { budgetUs: 20_000 });
   expect(requestsOf(worker.jobs())).toEqual([[3]]);
 });
+
+test("what cannot be in time behind all that waits is refused at the door, and told by how much; what can is let in", () => {
+  const driver = new BrokerDriver();
+  const [gateway, worker] = [driver.gateway(), driver.worker("w", { curveMs })];
+  gateway.submit(Array.from({ length: 40 }, (_, i) => i + 1));
+  expect(requestsOf(worker.jobs()).flat()).toHaveLength(8);
+  // 17 ms run, 32 rows wait: four batches of 17 ms, then its own.
+  gateway.submit([100], { budgetUs: 60_000 });
+  const [reject] = gateway.take("REJECT");
+  expect(reject!.items).toMatchObject([{ request: 100, code: ERROR_CODES.shed.number }]);
+  expect(reject!.items[0]!.retryAfterMs).toBeGreaterThan(30);
+  expect(reject!.items[0]!.retryAfterMs).toBeLessThan(50);
+  gateway.submit([101], { budgetUs: 120_000 });
+  expect(gateway.take("REJECT")).toEqual([]);
+});

@@ -9,14 +9,22 @@ import {
   type ResultItem,
   type SubmitItem,
 } from "@millrace/protocol";
-import { type BatchView, EdfQueue, isDue, planBatch, type Queued, TIMER_GRAIN_MS } from "@millrace/scheduling";
+import {
+  type BatchView,
+  EdfQueue,
+  finishInMs,
+  isDue,
+  planBatch,
+  type Queued,
+  TIMER_GRAIN_MS,
+} from "@millrace/scheduling";
 import type { GatewaySession } from "./gateway-session.ts";
 import type { ModelBook } from "./model-book.ts";
 import { type ModelVersion, RETRY_AFTER_DEFAULT_MS } from "./model-version.ts";
 import type { BatchRun, BrokerObserver, RetryReason } from "./observer.ts";
 import type { Outbox } from "./outbox.ts";
 import { createRequest, heldBytesOf, type Request } from "./request.ts";
-import { chooseLoneSlot, chooseSlot, mayHaveEnded } from "./slot-choice.ts";
+import { chooseLoneSlot, chooseSlot, firstFreeSlot, mayHaveEnded } from "./slot-choice.ts";
 import type { Batch, Slot, WorkerSession } from "./worker-session.ts";
 
 export type DispatcherOptions = {
@@ -84,7 +92,7 @@ export class Dispatcher {
     // The number is open: its one answer is still to come.
     if (gateway.requests.has(item.request)) return;
     const model = this.#models.byRoute(item.route);
-    const refusal = this.#closed ?? this.#refusalOf(model, item);
+    const refusal = this.#closed ?? this.#refusalOf(model, item, nowMs);
     if (model === undefined || refusal !== undefined) {
       const why = refusal ?? UNKNOWN_ROUTE;
       this.#observer.refused(model, why.code, nowMs);
@@ -333,7 +341,7 @@ export class Dispatcher {
   }
 
   /** Why a request cannot be taken, or undefined. */
-  #refusalOf(model: ModelVersion | undefined, item: SubmitItem): Refusal | undefined {
+  #refusalOf(model: ModelVersion | undefined, item: SubmitItem, nowMs: number): Refusal | undefined {
     if (model === undefined) return UNKNOWN_ROUTE;
     if (model.workers.size === 0) return { code: "unavailable", text: "no worker serves the model" };
     const { maxBatchSize } = model.description;
@@ -341,12 +349,37 @@ export class Dispatcher {
       return { code: "too_many_rows", text: `rows must be 1 to ${maxBatchSize}` };
     const { queueRowsMax, queueBytesMax } = this.#options;
     const isFull = model.queuedRows + item.rows > queueRowsMax || this.#heldBytes + heldBytesOf(item) > queueBytesMax;
-    if (!isFull) return undefined;
-    return { code: "queue_full", text: "the broker's queue is full", retryAfterMs: model.drainTimeMs() };
+    if (isFull) return { code: "queue_full", text: "the broker's queue is full", retryAfterMs: model.drainTimeMs() };
+    const lateByMs = lateBy(model, item, nowMs);
+    return lateByMs > 0 ? { code: "shed", text: UNREACHABLE, retryAfterMs: Math.ceil(lateByMs) } : undefined;
   }
 }
 
 const UNKNOWN_ROUTE: Refusal = { code: "model_not_found", text: "the broker knows no such route" };
+
+/** By how much a request would miss its budget behind all that waits, in ms; 0 if it would not, or if nobody can tell. */
+function lateBy(model: ModelVersion, item: SubmitItem, nowMs: number): number {
+  const budgetMs = item.budgetUs / 1000;
+  const aheadRows = model.backlog.rows;
+  if (budgetMs > model.longestWaitMs(aheadRows)) return 0;
+  const first = firstFreeSlot(model, nowMs);
+  // Idle, and nothing waits: whether it is worth a try is the plan's to say.
+  if (first === undefined || (aheadRows === 0 && first.slot.batches.length === 0)) return 0;
+  const { model: description, fingerprint } = first.slot.worker.models.get(model)!;
+  const curve = model.curve(item.bucket, fingerprint);
+  const { slots } = model;
+  const predict: BatchView["predict"] = (rows) => curve.predict(rows);
+  const { freeInMs } = first;
+  const finishMs = finishInMs({
+    aheadRows,
+    rows: item.rows,
+    rowsMax: description.maxBatchSize,
+    slots,
+    freeInMs,
+    predict,
+  });
+  return finishMs === undefined ? 0 : Math.max(0, finishMs - budgetMs);
+}
 
 /** What the policy needs to know to decide about the batch that begins with `head` and would go to `slot`. */
 function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {

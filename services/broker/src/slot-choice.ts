@@ -34,6 +34,23 @@ export function chooseSlot(head: Request, reserved: ReadonlySet<WorkerSession>, 
   return best;
 }
 
+/** A slot of the model's workers that will be done with all that it has first, and when; undefined where none can be told. O(slots). */
+export function firstFreeSlot(
+  model: ModelVersion,
+  nowMs: number,
+): { readonly slot: Slot; readonly freeInMs: number } | undefined {
+  let best: { readonly slot: Slot; readonly freeInMs: number } | undefined;
+  for (const worker of model.workers) {
+    if (worker.state !== "active") continue;
+    for (const slot of worker.slots) {
+      const endMs = slot.batches.at(-1)?.predictedEndMs ?? nowMs;
+      const freeInMs = Math.max(0, endMs - nowMs) + worker.handOver.ms;
+      if (Number.isFinite(freeInMs) && (best === undefined || freeInMs < best.freeInMs)) best = { slot, freeInMs };
+    }
+  }
+  return best;
+}
+
 /**
  * For a suspect: a slot of a worker that has nothing. Where there is none, workers that have little are reserved: nothing more
  * is sent to them in this turn, so that one will have nothing soon, whatever the load. While other requests wait, suspects have
