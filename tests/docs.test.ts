@@ -43,7 +43,9 @@ function linksOf(page: string): { readonly path: string; readonly anchor: string
 /** Top-level names of the repository: what starts with one of them and a slash claims to be a path. */
 const TOP = readdirSync(ROOT).filter((name) => !IGNORED.has(name));
 
-const MAKE_TARGETS = [...readFileSync(join(ROOT, "Makefile"), "utf8").matchAll(/^([a-z0-9-]+):/gm)].map(([, name]) => name);
+const MAKE_TARGETS = [...readFileSync(join(ROOT, "Makefile"), "utf8").matchAll(/^([a-z0-9-]+):/gm)].map(
+  ([, name]) => name,
+);
 
 /** Paths in `code`: from the root, or beside the page. Placeholders, globs and commands are none. */
 function pathsOf(page: string): string[] {
