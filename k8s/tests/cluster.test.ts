@@ -11,6 +11,7 @@ import {
   awaitRollout,
   awaitService,
   deletePod,
+  fetchInside,
   kubectl,
   listPods,
   NETWORK_NAMESPACE,
@@ -116,6 +117,23 @@ async function logs(): Promise<void> {
 test("the API takes the overlay for production", async () => {
   const said = await kubectl("apply", "--dry-run=server", "--kustomize", join(ROOT, "k8s/overlays/prod-cpu"));
   expect(said).toMatch(/^horizontalpodautoscaler.autoscaling\/gateway created/m);
+});
+
+test("every image has all that its role serves: metrics, and the broker's page", async () => {
+  for (const { ip, component } of await listPods()) {
+    const admin = `http://${ip}:9100`;
+    expect(await fetchInside(`${admin}/metrics`), component).toMatch(/^millrace_build_info\{/m);
+    if (component !== "broker") continue;
+    const page = await fetchInside(`${admin}/dashboard`);
+    const parts = [...page.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path = ""]) => path);
+    expect(parts).toContain("dashboard/uplot.js");
+    for (const path of parts) expect(await fetchInside(`${admin}/${path}`)).not.toBe("");
+  }
+  // A line that is not JSON comes from below us: a library that lacks something.
+  const lines = (await kubectl("logs", "--selector", "app.kubernetes.io/name=millrace", "--tail", "-1"))
+    .trim()
+    .split("\n");
+  expect(lines.filter((line) => !line.startsWith("{"))).toEqual([]);
 });
 
 test("scaling, rolling restarts and a deleted pod cost nobody an answer, and touch nothing else", async () => {

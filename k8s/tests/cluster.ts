@@ -12,11 +12,13 @@ const KUBE_NODE = join(ROOT, "k8s", "tests", "kube-node");
 export const NETWORK_NAMESPACE = "/run/netns/kube-node";
 
 /** How long a rollout may take, and the end of a pod: longer than any pod's grace. */
-const ROLLOUT_TIMEOUT_S = 120;
+const ROLLOUT_TIMEOUT_MS = 120_000;
 const ANSWER_TIMEOUT_MS = 20_000;
+const POLL_MS = 200;
 
 export type Pod = {
   readonly name: string;
+  readonly ip: string;
   readonly uid: string;
   readonly component: string;
   readonly restarts: number;
@@ -36,6 +38,7 @@ type PodObject = {
     readonly deletionTimestamp?: string;
   };
   readonly status: {
+    readonly podIP?: string;
     readonly conditions?: readonly {
       readonly type: string;
       readonly status: string;
@@ -64,6 +67,7 @@ export async function listPods(): Promise<Pod[]> {
     const readyMs = isReady ? Date.parse(ready.lastTransitionTime) : NaN;
     return {
       name: metadata.name,
+      ip: status.podIP ?? "",
       uid: metadata.uid,
       component: metadata.labels["app.kubernetes.io/component"] ?? "",
       restarts: (status.containerStatuses ?? []).reduce((sum, { restartCount }) => sum + restartCount, 0),
@@ -74,12 +78,16 @@ export async function listPods(): Promise<Pod[]> {
   });
 }
 
-/** Waits until a Deployment is as it should be, and the pods that it had to end have ended. */
+/** Waits until a Deployment is as it should be: so many pods, all ready, and those that had to end have ended. */
 export async function awaitRollout(deployment: string): Promise<void> {
-  await kubectl("rollout", "status", `deployment/${deployment}`, `--timeout=${ROLLOUT_TIMEOUT_S}s`);
-  const ending = (await listPods()).filter(({ isEnding, name }) => isEnding && name.startsWith(`${deployment}-`));
-  for (const { name } of ending) {
-    await kubectl("wait", "--for=delete", `pod/${name}`, `--timeout=${ROLLOUT_TIMEOUT_S}s`);
+  await kubectl("rollout", "status", `deployment/${deployment}`, `--timeout=${ROLLOUT_TIMEOUT_MS}ms`);
+  const replicas = Number(await kubectl("get", `deployment/${deployment}`, "--output", "jsonpath={.spec.replicas}"));
+  const untilMs = performance.now() + ROLLOUT_TIMEOUT_MS;
+  for (;;) {
+    const pods = (await listPods()).filter(({ name }) => name.startsWith(`${deployment}-`));
+    if (pods.length === replicas && pods.every(({ isReady, isEnding }) => isReady && !isEnding)) return;
+    if (performance.now() > untilMs) throw new Error(`${deployment} has not ${replicas} pods: ${JSON.stringify(pods)}`);
+    await sleep(POLL_MS);
   }
 }
 
@@ -102,19 +110,24 @@ export async function deletePod(deployment: string, how: "drained" | "killed"): 
   await awaitRollout(deployment);
 }
 
+/** The body of a good answer, from inside the cluster's network. @throws Error where there is none within 2 s. */
+export function fetchInside(url: string): Promise<string> {
+  return inside("curl", "--silent", "--show-error", "--fail", "--max-time", "2", url);
+}
+
 /** `http://IP:PORT` of a Service, once it has its first good answer to this path. */
 export async function awaitService(name: string, path: string): Promise<string> {
   const format = "jsonpath=http://{.spec.clusterIP}:{.spec.ports[0].port}";
   const url = await kubectl("get", "service", name, "--output", format);
   const untilMs = performance.now() + ANSWER_TIMEOUT_MS;
   for (;;) {
-    const failure = await inside("curl", "--silent", "--fail", "--max-time", "2", `${url}${path}`).then(
+    const failure = await fetchInside(`${url}${path}`).then(
       () => undefined,
       (error: unknown) => error,
     );
     if (failure === undefined) return url;
     if (performance.now() > untilMs) throw new Error(`${url}${path} does not answer`, { cause: failure });
-    await sleep(100);
+    await sleep(POLL_MS);
   }
 }
 
