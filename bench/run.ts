@@ -18,6 +18,7 @@ import type { LimitMeasurement, Measurement, Results, Skipped } from "./results.
 import type { SideRow } from "./side.ts";
 import { SIDES } from "./sides.ts";
 import { serveModel, type Workload, WORKLOADS } from "./workloads.ts";
+import { assertWrk } from "./wrk.ts";
 
 const { values } = parseArgs({
   options: {
@@ -63,6 +64,7 @@ function list(): void {
 async function main(): Promise<void> {
   const [rounds, ms] = [Number(values.rounds), Number(values.seconds) * 1000];
   if (!(Number.isInteger(rounds) && rounds > 0 && ms >= 1000)) throw new RangeError("rounds and seconds are 1 or more");
+  await assertWrk();
   const abort = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => abort.abort(new Error(signal)));
   await using folder = await temporaryFolder();

@@ -29,18 +29,11 @@ export class WrkLoad implements AsyncDisposable {
     this.#script = script;
   }
 
-  /**
-   * Prepares the requests, one row each, as many as the pool has rows, into `folder`.
-   * @throws Error that says what to install where there is no wrk.
-   */
+  /** Prepares the requests, one row each, as many as the pool has rows, into `folder`. */
   static async prepare(
     folder: string,
     { pool, form }: { readonly pool: RowPool; readonly form: RequestFormName },
   ): Promise<WrkLoad> {
-    await run("wrk", ["--version"]).catch((error: NodeJS.ErrnoException) => {
-      // Its version is an unknown flag to it: it prints the version, and exits with 1.
-      if (error.code === "ENOENT") throw new Error("wrk is missing: install the Debian package wrk");
-    });
     const checker = new RowIdentityChecker({ pools: [pool], seed: 5, rowsMax: 1, form });
     const requests = Array.from({ length: pool.groups.flat().length }, () => checker.next());
     const bodies = requests.map(({ body }) => `  ${JSON.stringify(body)},`);
@@ -103,6 +96,14 @@ export class WrkLoad implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.#script, { force: true });
   }
+}
+
+/** @throws Error that says what to install where there is no wrk. */
+export async function assertWrk(): Promise<void> {
+  await run("wrk", ["--version"]).catch((error: NodeJS.ErrnoException) => {
+    // Its version is an unknown flag to it: it prints the version, and exits with 1.
+    if (error.code === "ENOENT") throw new Error("wrk is missing: install the Debian package wrk");
+  });
 }
 
 const run = promisify(execFile);
