@@ -1,6 +1,6 @@
 import { StartedProcess } from "../../tests/support/started-process.ts";
-import { startBroker } from "../../tests/support/system.ts";
 import { rotated } from "../comparison.ts";
+import type { LatencySummary } from "../../tests/support/latency-histogram.ts";
 import { cpuBetween, readCpu } from "../process-usage.ts";
 import type { LimitMeasurement } from "../results.ts";
 import type { LimitOptions, LimitRow } from "./limits.ts";
@@ -14,6 +14,10 @@ const PAYLOADS = [
 
 /** Each measurement starts three processes. */
 const ROUNDS_MAX = 3;
+/** A percentile of 99.9 needs so many times the length of other measurements. */
+const RESIDENCE_LENGTH = 5;
+/** About half of what one gateway brings on two cores. */
+const RESIDENCE_RATE = 10_000;
 const DONE_TIMEOUT_MS = 60_000;
 
 /**
@@ -43,27 +47,82 @@ export const brokerLimit: LimitRow = {
   },
 };
 
-export type BrokerCase = { readonly bytes: number; readonly window: number; readonly isCoalesced: boolean };
+/** What the broker adds at half load: from a request being due to its answer, and what the garbage collector takes. */
+export const residenceLimit: LimitRow = {
+  name: "residence",
+  title: `the round trip through the broker, ${RESIDENCE_RATE.toLocaleString("en-US")} requests a second`,
+  measure: async ({ rounds, ms, signal, say }: LimitOptions) => {
+    const measurements: LimitMeasurement[] = [];
+    const load = { bytes: 256, window: 0, isCoalesced: true, ratePerSecond: RESIDENCE_RATE };
+    for (let round = 0; round < Math.min(rounds, ROUNDS_MAX); round++) {
+      signal.throwIfAborted();
+      const { latencyMs, pausesMs, cpuUs } = await measureBroker(load, ms * RESIDENCE_LENGTH);
+      const { p50, p99, p999 } = latencyMs;
+      const figures = { p50, p99, "p99.9": p999, "longest pause of its collector": Math.max(0, ...pausesMs) };
+      for (const [what, value] of Object.entries(figures)) {
+        measurements.push({ limit: "residence", what, round, value, unit: "ms" });
+      }
+      const pauses = `${pausesMs.length} pauses of at most ${Math.max(0, ...pausesMs)} ms`;
+      say(
+        `residence  ${round + 1}  ${ratePerSecond}/s: p99.9 ${p999.toFixed(2)} ms, ${pauses}, ${cpuUs.toFixed(1)} µs CPU`,
+      );
+    }
+    return measurements;
+  },
+};
+
+export type BrokerCase = {
+  readonly bytes: number;
+  readonly window: number;
+  readonly isCoalesced: boolean;
+  /** Poisson arrivals at this rate, instead of a window that is always full. */
+  readonly ratePerSecond?: number;
+};
+
+export type BrokerRun = {
+  /** Requests a second. */
+  readonly value: number;
+  readonly cpuUs: number;
+  /** From a request being due to its answer: both hops of ZeroMQ and the fake worker are in it. */
+  readonly latencyMs: LatencySummary;
+  /** Pauses of the broker's garbage collection, in milliseconds. */
+  readonly pausesMs: readonly number[];
+};
 
 /** One run of three processes; `ms` of it count. */
 export async function measureBroker(
-  { bytes, window, isCoalesced }: BrokerCase,
+  { bytes, window, isCoalesced, ratePerSecond = 0 }: BrokerCase,
   ms: number,
-): Promise<{ readonly value: number; readonly cpuUs: number }> {
+): Promise<BrokerRun> {
   await using stack = new AsyncDisposableStack();
-  const broker = stack.use(await startBroker());
-  const { workers = "", gateways = "" } = broker.addresses;
+  const env = { MILLRACE_GATEWAY_PORT: "0", MILLRACE_WORKER_PORT: "0", MILLRACE_ADMIN_PORT: "0" };
+  const broker = stack.use(new StartedProcess({ argv: ["--trace-gc", "cli/src/main.ts", "broker"], env }));
+  const { workers = "", gateways = "" } = await broker.ready;
   const batch = isCoalesced ? "64" : "1";
   const worker = stack.use(new StartedProcess({ argv: ["bench/limits/fake-worker.ts", workers, batch] }));
   await worker.ready;
-  const argv = [gateways, String(bytes), String(window), isCoalesced ? "coalesced" : "lone", String(ms)];
+  const argv = [gateways, bytes, window, isCoalesced ? "coalesced" : "lone", ms, ratePerSecond].map(String);
   const gateway = stack.use(new StartedProcess({ argv: ["bench/limits/fake-gateway.ts", ...argv] }));
   // It reports so when it has warmed up.
   await gateway.ready;
   const before = readCpu(broker.tree());
+  const from = broker.log.lines.length;
   const line = await gateway.log.waitFor(/^done /, { timeoutMs: DONE_TIMEOUT_MS });
   const used = cpuBetween(before, readCpu(broker.tree()));
-  const { answers, elapsedMs } = JSON.parse(line.slice("done ".length)) as { answers: number; elapsedMs: number };
+  const { answers, elapsedMs, latencyMs } = JSON.parse(line.slice("done ".length)) as {
+    readonly answers: number;
+    readonly elapsedMs: number;
+    readonly latencyMs: LatencySummary;
+  };
   const cpuMs = Object.values(used).reduce((sum, one) => sum + one, 0);
-  return { value: answers / (elapsedMs / 1000), cpuUs: (cpuMs * 1000) / answers };
+  const pausesMs = pausesOf(broker.log.lines.slice(from));
+  return { value: answers / (elapsedMs / 1000), cpuUs: (cpuMs * 1000) / answers, latencyMs, pausesMs };
+}
+
+/** Of the lines that `--trace-gc` writes: "… Scavenge 5.1 (6.2) -> 4.4 (7.2) MB, pooled: 0 MB, 1.05 / 0.00 ms …". */
+export function pausesOf(lines: readonly string[]): number[] {
+  return lines.flatMap((line) => {
+    const pause = /(?:Scavenge|Mark-Compact)[^,]*MB, .*?([\d.]+) \/ [\d.]+ +ms/.exec(line)?.[1];
+    return pause === undefined ? [] : [Number(pause)];
+  });
 }

@@ -1,14 +1,19 @@
 /**
- * A gateway without HTTP: keeps so many requests under way, each of so many bytes. It reports that it is ready when it has warmed
- * up, and then prints `done {"answers", "elapsedMs"}` after the time.
+ * A gateway without HTTP: keeps so many requests under way, each of so many bytes; or, with a rate, sends them at the times of a
+ * Poisson process. It reports that it is ready when it has warmed up, and then prints `done {"answers", "elapsedMs", "latencyMs"}`
+ * after the time. Latencies count from when a request was due (with a rate) or sent.
  *
- *     node bench/limits/fake-gateway.ts BROKER BYTES WINDOW coalesced|lone MS
+ *     node bench/limits/fake-gateway.ts BROKER BYTES WINDOW coalesced|lone MS [RATE_PER_SECOND]
  */
 import { type Message, PING_EVERY_MS, type SubmitItem } from "@millrace/protocol";
 import { BrokerLinks } from "@millrace/transport";
+import { planArrivals } from "../../tests/support/arrival-plan.ts";
+import { LatencyHistogram } from "../../tests/support/latency-histogram.ts";
+import { Pacer } from "../../tests/support/pacer.ts";
 
-const [broker = "", bytes = "0", windowText = "1", coalescing = "", msText = "1000"] = process.argv.slice(2);
-const [window, ms] = [Number(windowText), Number(msText)];
+const [broker = "", bytes = "0", windowText = "1", coalescing = "", msText = "1000", rate = "0"] =
+  process.argv.slice(2);
+const [window, ms, ratePerSecond] = [Number(windowText), Number(msText), Number(rate)];
 const WARM_UP_MS = 500;
 const NONE = Buffer.alloc(0);
 const PAYLOAD = Buffer.alloc(Number(bytes), 1);
@@ -21,8 +26,14 @@ let next = 0;
 let waiting = 0;
 let answers = 0;
 let isFlushQueued = false;
+let latency = new LatencyHistogram();
+/** When each request under way was due, by its number. */
+const dueMs = new Map<number, number>();
+let arrivalsMs: Float64Array = new Float64Array(0);
+let arrivalsStartMs = 0;
 
 function item(): SubmitItem {
+  dueMs.set(next, ratePerSecond > 0 ? arrivalsStartMs + arrivalsMs[next]! : performance.now());
   return {
     request: next++,
     attempt: 0,
@@ -62,24 +73,48 @@ function onMessage(_from: string, message: Message): void {
     process.exit(1);
   }
   if (message.command === "RESULT") {
+    const nowMs = performance.now();
+    for (const { request } of message.items) {
+      latency.record(nowMs - (dueMs.get(request) ?? 0));
+      dueMs.delete(request);
+    }
     answers += message.items.length;
-    waiting += message.items.length;
-    queueFlush();
+    if (ratePerSecond === 0) {
+      waiting += message.items.length;
+      queueFlush();
+    }
   }
   const served = message.command === "ROUTES" ? message.models.find(({ workers }) => workers > 0) : undefined;
   if (served !== undefined && route === undefined) {
     route = served.route;
-    waiting = window;
-    queueFlush();
+    if (ratePerSecond > 0) pace();
+    else {
+      waiting = window;
+      queueFlush();
+    }
     setTimeout(measure, WARM_UP_MS);
   }
 }
 
+function pace(): void {
+  arrivalsMs = planArrivals({ kind: "poisson", ratePerSecond, durationMs: WARM_UP_MS + ms + 500, seed: 1 });
+  arrivalsStartMs = performance.now();
+  let taken = 0;
+  const pacer = new Pacer(arrivalsMs, process.hrtime.bigint(), (due) => {
+    waiting += due - taken;
+    taken = due;
+    queueFlush();
+    if (due === arrivalsMs.length) void pacer.stop();
+  });
+}
+
 function measure(): void {
+  latency = new LatencyHistogram();
   const [startMs, before] = [performance.now(), answers];
   process.send?.({ type: "ready", addresses: {} });
   setTimeout(() => {
-    const report = { answers: answers - before, elapsedMs: performance.now() - startMs };
+    const elapsedMs = performance.now() - startMs;
+    const report = { answers: answers - before, elapsedMs, latencyMs: latency.summary() };
     console.log(`done ${JSON.stringify(report)}`);
   }, ms);
 }

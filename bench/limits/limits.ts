@@ -1,5 +1,5 @@
 import type { LimitMeasurement } from "../results.ts";
-import { brokerLimit } from "./broker.ts";
+import { brokerLimit, residenceLimit } from "./broker.ts";
 import { echoLimit } from "./echo.ts";
 import { onnxLimit } from "./onnx.ts";
 
@@ -21,4 +21,4 @@ export type LimitRow = {
   measure(options: LimitOptions): Promise<LimitMeasurement[]>;
 };
 
-export const LIMITS: readonly LimitRow[] = [onnxLimit, echoLimit, brokerLimit];
+export const LIMITS: readonly LimitRow[] = [onnxLimit, echoLimit, brokerLimit, residenceLimit];
