@@ -54,7 +54,8 @@ export const residenceLimit: LimitRow = {
   measure: async ({ rounds, ms, signal, say }: LimitOptions) => {
     const measurements: LimitMeasurement[] = [];
     const load = { bytes: 256, window: 0, isCoalesced: true, ratePerSecond: RESIDENCE_RATE };
-    for (let round = 0; round < Math.min(rounds, ROUNDS_MAX); round++) {
+    const count = Math.min(rounds, ROUNDS_MAX);
+    for (let round = 0; round < count; round++) {
       signal.throwIfAborted();
       const { latencyMs, pausesMs, cpuUs } = await measureBroker(load, ms * RESIDENCE_LENGTH);
       const { p50, p99, p999 } = latencyMs;
@@ -63,9 +64,7 @@ export const residenceLimit: LimitRow = {
         measurements.push({ limit: "residence", what, round, value, unit: "ms" });
       }
       const pauses = `${pausesMs.length} pauses of at most ${Math.max(0, ...pausesMs)} ms`;
-      say(
-        `residence  ${round + 1}  ${ratePerSecond}/s: p99.9 ${p999.toFixed(2)} ms, ${pauses}, ${cpuUs.toFixed(1)} µs CPU`,
-      );
+      say(`residence  ${round + 1}/${count}  p99.9 ${p999.toFixed(2)} ms, ${pauses}, ${cpuUs.toFixed(1)} µs CPU`);
     }
     return measurements;
   },
