@@ -1,11 +1,15 @@
 import { defineConfig } from "vitest/config";
 
+/** As the worker does it: onnxruntime tells nobody of our runs. */
+const QUIET = { ORT_DISABLE_TELEMETRY: "1" };
+
 export default defineConfig({
   test: {
     projects: [
       {
         test: {
           name: "unit",
+          env: QUIET,
           include: [
             "libs/**/*.test.ts",
             "services/**/*.test.ts",
@@ -20,6 +24,7 @@ export default defineConfig({
       {
         test: {
           name: "system",
+          env: QUIET,
           include: ["tests/**/*.test.ts"],
           testTimeout: 60_000,
           hookTimeout: 60_000,

@@ -18,9 +18,13 @@ import { loadModels } from "./model-loader.ts";
 import { startRunnerThread } from "./runner-host.ts";
 import { Worker } from "./worker.ts";
 
+/** onnxruntime sends usage data to its maker unless this says otherwise. Set before a thread loads it; whoever wants it says 0. */
+const NO_TELEMETRY = { ORT_DISABLE_TELEMETRY: "1" };
+
 /** Runs a worker until a signal drains it: loads and warms up its models, and only then tells a broker that it is there. */
 export async function main(argv: string[]): Promise<void> {
   const options = loadOptions(OPTIONS, { env: process.env, argv });
+  Object.assign(process.env, { ...NO_TELEMETRY, ...process.env });
   const name = processName("worker", options.name);
   const logger = createLogger({ role: "worker", name, level: options.logLevel });
   const lifecycle = new Lifecycle();
