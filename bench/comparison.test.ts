@@ -3,6 +3,7 @@ import { temporaryFolder } from "../tests/support/temporary-folder.ts";
 import { compare, rotated } from "./comparison.ts";
 import { PEERS, REFERENCE } from "./peers/peers.ts";
 import { cpuBetween } from "./process-usage.ts";
+import type { Measurement, Skipped } from "./results.ts";
 import type { SideRow } from "./side.ts";
 import { SIDES } from "./sides.ts";
 import { serveModel, type Workload, WORKLOADS } from "./workloads.ts";
@@ -47,7 +48,8 @@ test("sides are measured in turn, checked, and left out where they do not start 
     model: "small",
     shape: { kind: "burst", requests: 40, deadlineMs: 30_000 },
   };
-  const { measurements, skipped } = await compare({
+  const [measurements, skipped]: [Measurement[], Skipped[]] = [[], []];
+  await compare({
     workload,
     model,
     rounds: 2,
@@ -56,6 +58,8 @@ test("sides are measured in turn, checked, and left out where they do not start 
     rows: [peer(REFERENCE), peer("node:cluster × 2"), broken, wrong, absent],
     signal: new AbortController().signal,
     say: () => {},
+    measurements,
+    skipped,
   });
   expect(measurements.map(({ side, round }) => `${round} ${side}`)).toEqual([
     `0 ${REFERENCE}`,

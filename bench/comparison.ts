@@ -14,9 +14,10 @@ export type ComparisonOptions = {
   readonly signal: AbortSignal;
   /** Hears how far it is. */
   readonly say: (text: string) => void;
+  /** Where results go as they come, so that an interrupted comparison leaves what it had. */
+  readonly measurements: Measurement[];
+  readonly skipped: Skipped[];
 };
-
-export type Comparison = { readonly measurements: readonly Measurement[]; readonly skipped: readonly Skipped[] };
 
 /** Each side is loaded for so long before the first round: code is compiled, connections and memory are there. */
 const WARM_UP_MS = 2_000;
@@ -27,11 +28,10 @@ type Running = { readonly row: SideRow; readonly side: Side };
  * Measures sides under one workload. All run the whole time and are loaded in turn, in another order each round, because machines
  * change their speed within minutes: so only ratios inside a round count. (Restless sides run in their own turns only.) A side
  * that does not start, or answers wrongly, is left out from then on, and the reason is told.
+ * @throws what the signal was aborted with.
  */
-export async function compare(options: ComparisonOptions): Promise<Comparison> {
-  const { workload, model, rows, rounds, ms, folder, signal, say } = options;
-  const measurements: Measurement[] = [];
-  const skipped: Skipped[] = [];
+export async function compare(options: ComparisonOptions): Promise<void> {
+  const { workload, model, rows, rounds, ms, folder, signal, say, measurements, skipped } = options;
   await using stack = new AsyncDisposableStack();
   const driver = await LoadDriver.prepare({
     model,
@@ -50,6 +50,7 @@ export async function compare(options: ComparisonOptions): Promise<Comparison> {
     try {
       await work();
     } catch (error) {
+      signal.throwIfAborted();
       const reason = error instanceof Error ? error.message : String(error);
       skipped.push({ workload: workload.name, side: row.name, reason });
       say(`${workload.name}  left out  ${row.name}: ${reason}`);
@@ -81,7 +82,6 @@ export async function compare(options: ComparisonOptions): Promise<Comparison> {
     const order = rotated([...running.keys()], round);
     for (const row of order) await attempt(row, () => turn(row, round));
   }
-  return { measurements, skipped };
 }
 
 /** The list from its element `by` on, and then from its start. */

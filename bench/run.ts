@@ -4,7 +4,7 @@
  *     node bench/run.ts [--workload NAME|all]... [--side TEXT]... [--limit NAME|none]... [--rounds 5] [--seconds 1] [--list]
  *
  * `--side` picks those whose name contains the text, instead of the workload's own. Raw results go to bench/results after each
- * workload, so that an interrupted run (Ctrl-C) leaves what it had; `node bench/report.ts` makes tables and plots of them.
+ * workload, and an interrupted run (Ctrl-C) leaves what it had; `node bench/report.ts` makes tables and plots of them.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
@@ -94,18 +94,22 @@ async function main(): Promise<void> {
   };
   const { signal } = abort;
   const progress = (text: string): void => say(`${Math.round((performance.now() - startedMs) / 1000)} s  ${text}`);
-  for (const limit of limitRows) {
-    limits.push(...(await limit.measure({ rounds, ms, folder: folder.path, signal, say: progress })));
+  const common = { rounds, ms, folder: folder.path, signal, say: progress };
+  try {
+    for (const limit of limitRows) {
+      limits.push(...(await limit.measure(common)));
+      await save();
+    }
+    for (const workload of workloads) {
+      const model = await serveModel(workload.model, folder.path);
+      await compare({ ...common, workload, model, rows: chosenSides(workload), measurements, skipped });
+      await save();
+    }
+  } catch (error) {
     await save();
-  }
-  for (const workload of workloads) {
-    const model = await serveModel(workload.model, folder.path);
-    const rows = chosenSides(workload);
-    const options = { workload, model, rows, rounds, ms, folder: folder.path, signal, say: progress };
-    const comparison = await compare(options);
-    measurements.push(...comparison.measurements);
-    skipped.push(...comparison.skipped);
-    await save();
+    if (!signal.aborted) throw error;
+    progress("interrupted");
+    process.exitCode = 130;
   }
   if (skipped.some(({ reason }) => reason.includes("mismatches"))) process.exitCode = 1;
   process.stdout.write(`${relative(ROOT, file)}\n`);
