@@ -14,7 +14,6 @@ export type Load = {
   readonly latencyMs: Latency;
   readonly cpuMs: number;
   readonly checked: number;
-  readonly meanBatchRows: number;
   readonly openLoop?: LoadReport["openLoop"];
 };
 
@@ -107,7 +106,7 @@ export class LoadDriver {
     const wrk = await this.#wrkOf(row.form);
     onBegin();
     const report = await wrk.run(side.urls[0] ?? "", { connections: 1, durationMs: ms });
-    return { ...report, checked: checked.answers, meanBatchRows: 1 };
+    return { ...report, checked: checked.answers };
   }
 
   async #runClosed(row: SideRow, side: Side, { ms, onBegin }: LoadTurn): Promise<Load> {
@@ -143,8 +142,7 @@ export class LoadDriver {
 }
 
 function toLoad({ identity, answers, elapsedMs, latencyMs, cpuMs }: LoadReport): Load {
-  const [batches] = Object.values(identity.batches);
-  return { answers, elapsedMs, latencyMs, cpuMs, checked: identity.requests, meanBatchRows: batches?.meanRows ?? 1 };
+  return { answers, elapsedMs, latencyMs, cpuMs, checked: identity.requests };
 }
 
 /** Throws at a wrong answer, and at a status that the load does not expect. */

@@ -1,7 +1,7 @@
 import type { LoadDriver } from "./load-driver.ts";
 import { cpuBetween, memoryMbOf, readCpu } from "./process-usage.ts";
 import type { Measurement } from "./results.ts";
-import type { Side, SideRow } from "./side.ts";
+import type { RunReading, Side, SideRow } from "./side.ts";
 
 /** One turn: which side, under which load, in which round, for how long. */
 export type Turn = {
@@ -15,11 +15,13 @@ export type Turn = {
 
 /** Loads a side and reads what it used meanwhile. @throws Error as the driver does. */
 export async function measure({ workload, row, side, driver, round, ms }: Turn): Promise<Measurement> {
+  const runsBefore = await side.readRuns?.();
   let before = readCpu([]);
   const onBegin = (): void => void (before = readCpu(side.processes()));
   const { cpuMs: loadCpuMs, openLoop, ...load } = await driver.run(row, side, { ms, round, onBegin });
   const processes = side.processes();
   const used = cpuBetween(before, readCpu(processes));
+  const runs = differenceOf(runsBefore, await side.readRuns?.());
   const perAnswerUs = (cpuMs: number): number => (cpuMs * 1000) / load.answers;
   return {
     workload,
@@ -32,5 +34,13 @@ export async function measure({ workload, row, side, driver, round, ms }: Turn):
     loadCpuUs: perAnswerUs(loadCpuMs),
     memoryMb: memoryMbOf(processes),
     ...(openLoop === undefined ? {} : { openLoop }),
+    ...(runs === undefined || runs.runs === 0
+      ? {}
+      : { meanBatchRows: runs.rows / runs.runs, runRowsPerSecond: runs.rows / runs.seconds }),
   };
+}
+
+function differenceOf(before: RunReading | undefined, after: RunReading | undefined): RunReading | undefined {
+  if (before === undefined || after === undefined) return undefined;
+  return { runs: after.runs - before.runs, rows: after.rows - before.rows, seconds: after.seconds - before.seconds };
 }

@@ -23,7 +23,8 @@ export function ratioOf(measurements: readonly Measurement[], above: string, bel
   return quotients.length === 0 ? undefined : spreadOf(quotients);
 }
 
-type Column = { readonly head: string; readonly pick: (one: Measurement) => number };
+/** `pick` gives undefined where the side does not tell. */
+type Column = { readonly head: string; readonly pick: (one: Measurement) => number | undefined };
 
 const COST: readonly Column[] = [
   { head: "CPU µs", pick: ({ cpuUs }) => cpuUs },
@@ -71,7 +72,10 @@ export function workloadTable({ name, shape }: Results["workloads"][number], res
   const rows = results.sides.flatMap(({ name: side }) => {
     const own = measurements.filter((one) => one.side === side);
     if (own.length === 0) return [];
-    const cells = columns.map(({ pick }) => cell(spreadOf(own.map(pick))));
+    const cells = columns.map(({ pick }) => {
+      const values = own.flatMap((one) => pick(one) ?? []);
+      return values.length === 0 ? "" : cell(spreadOf(values));
+    });
     const ratio = side === OURS ? undefined : ratioOf(measurements, OURS, side);
     return [[side, ...cells, ...(isRated ? [ratio === undefined ? "" : cell(ratio)] : [])]];
   });
@@ -102,6 +106,12 @@ export function cpuTable(measurements: readonly Measurement[], side: string): st
     return `${name} ${numberText(median)}`;
   });
   return parts.join(", ");
+}
+
+/** How fast the runs of a side are by themselves; "" where it does not tell. */
+export function runRateText(measurements: readonly Measurement[], side: string): string {
+  const rates = measurements.flatMap((one) => (one.side === side ? (one.runRowsPerSecond ?? []) : []));
+  return rates.length === 0 ? "" : `While its worker ran the model, it ran ${cell(spreadOf(rates))} rows a second.`;
 }
 
 export function settingsTable({ sides, environment }: Results): string {

@@ -8,7 +8,7 @@ import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { ROOT } from "../tests/support/repository.ts";
 import { plotsOf } from "./report-plots.ts";
-import { cpuTable, limitTable, OURS, settingsTable, workloadTable } from "./report-tables.ts";
+import { cpuTable, limitTable, OURS, runRateText, settingsTable, workloadTable } from "./report-tables.ts";
 import type { Results } from "./results.ts";
 
 const BEGIN = "<!-- bench/report.ts writes from here -->";
@@ -41,6 +41,8 @@ function toMarkdown(results: Results, file: string): string {
     lines.push(workloadTable(workload, results));
     const cpu = cpuTable(own, OURS);
     if (cpu !== "") lines.push("", `CPU µs of ${OURS}, by process: ${cpu}.`);
+    const runs = runRateText(own, OURS);
+    if (runs !== "") lines.push("", runs);
   }
   for (const [limit, title] of Object.entries(LIMIT_TITLES)) {
     const own = limits.filter((one) => one.limit === limit);

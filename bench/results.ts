@@ -22,8 +22,10 @@ export type Measurement = {
   readonly latencyMs: Latency;
   /** Answers that were held against the model's own; all were right, or there would be no measurement. */
   readonly checked: number;
-  /** Rows of a run of the model, as far as the side tells; else 1. */
-  readonly meanBatchRows: number;
+  /** Rows of a run of the model, for sides that tell. */
+  readonly meanBatchRows?: number;
+  /** Rows over the time of runs alone, for sides that tell: to be held against onnxruntime by itself. */
+  readonly runRowsPerSecond?: number;
   /** For open loops and bursts. */
   readonly openLoop?: OpenLoopReport;
 };

@@ -9,11 +9,16 @@ export type ServedModel = {
   readonly repository: string;
 };
 
+/** What the workers of a side have run so far. */
+export type RunReading = { readonly runs: number; readonly rows: number; readonly seconds: number };
+
 /** One server, or set of servers, that runs and can be measured. Leaving its scope ends it. */
 export type Side = AsyncDisposable & {
   readonly urls: readonly string[];
   /** Every process of it, as of now. */
   processes(): readonly TreeProcess[];
+  /** For sides that tell. */
+  readRuns?(): Promise<RunReading>;
 };
 
 /** One thing to measure: a row of the table of sides. */

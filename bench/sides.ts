@@ -1,6 +1,7 @@
+import { type MetricSample, readMetrics, sumOf } from "../tests/support/metrics-text.ts";
 import { DevSystem } from "../tests/support/system.ts";
 import { PEERS } from "./peers/peers.ts";
-import type { SideRow } from "./side.ts";
+import type { RunReading, SideRow } from "./side.ts";
 
 /** Millrace with so many gateways and workers, one thread for each worker's model. */
 export function millrace(gateways: number, workers: number): SideRow {
@@ -16,8 +17,22 @@ export function millrace(gateways: number, workers: number): SideRow {
     start: async ({ repository }) => {
       const args = ["--threads", "1", "--log-level", "warn"];
       const system = await DevSystem.start({ models: repository, gateways, workers, args });
-      return Object.assign(system, { processes: () => system.process.tree() });
+      const admins = Object.entries(system.addresses)
+        .filter(([name]) => name.startsWith("worker-"))
+        .map(([, { admin = "" }]) => admin);
+      return Object.assign(system, {
+        processes: () => system.process.tree(),
+        readRuns: async () => toReading((await Promise.all(admins.map(readMetrics))).flat()),
+      });
     },
+  };
+}
+
+function toReading(samples: readonly MetricSample[]): RunReading {
+  return {
+    runs: sumOf(samples, "millrace_worker_inference_seconds_count"),
+    rows: sumOf(samples, "millrace_worker_rows_total"),
+    seconds: sumOf(samples, "millrace_worker_inference_seconds_sum"),
   };
 }
 

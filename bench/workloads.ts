@@ -37,6 +37,7 @@ const FEW = [MILLRACE, REFERENCE, CONTROL, "mosec", "FastAPI with batching"] as 
 const MANY = [
   MILLRACE,
   "Millrace, 2 gateways, 1 worker",
+  "Millrace, 1 gateway, 2 workers",
   ...NODE,
   "mosec",
   "mosec × 2",
