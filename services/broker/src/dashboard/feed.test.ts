@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { createServer } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -6,13 +7,17 @@ import { Feed } from "./feed.ts";
 import type { SecondFrame, StartFrame } from "./frames.ts";
 
 const FILLING = "x".repeat(64 * 1024);
-let line: object = {};
+let line: object | undefined = {};
 const asked: (string | undefined)[] = [];
+/** When each start was made, in turns of the event loop. */
+const madeInTurn: number[] = [];
+let turn = 0;
 
 const feed = new Feed({
   lineOf: () => line,
   startFrame: (model) => {
     asked.push(model);
+    madeInTurn.push(turn);
     return { broker: "b" } as unknown as StartFrame;
   },
   secondFrame: (_, after) => ({ after, filling: FILLING }) as unknown as SecondFrame,
@@ -61,6 +66,41 @@ test("a client gets the whole at once, then each second; and the whole anew wher
   await clientsAre(0);
 });
 
+test("pages that come together share one start a model, and no two starts are made in one turn", async () => {
+  feed.second();
+  asked.length = 0;
+  madeInTurn.length = 0;
+  const abort = new AbortController();
+  let counting = setImmediate(function count() {
+    turn++;
+    counting = setImmediate(count);
+  });
+  const names = Array.from({ length: 24 }, (_, i) => `m${i % 3}`);
+  const pages = await Promise.all(names.map((name) => fetch(`${url()}?model=${name}`, { signal: abort.signal })));
+  for (const { body } of pages) expect(await readEvents(body!, 1)).toEqual(["start"]);
+  clearImmediate(counting);
+  expect(asked.toSorted()).toEqual(["m0", "m1", "m2"]);
+  expect(new Set(madeInTurn).size).toBe(3);
+  feed.second();
+  expect(await readEvents(pages[0]!.body!, 0)).toEqual(["second"]);
+  abort.abort();
+  await clientsAre(0);
+});
+
+test("a page that is not yet sent the whole is sent no second before it", async () => {
+  const abort = new AbortController();
+  // As of a model that is not known yet.
+  line = undefined;
+  const opened = once(server, "request");
+  const page = fetch(url(), { signal: abort.signal });
+  await opened;
+  feed.second();
+  expect(await readEvents((await page).body!, 1)).toEqual(["start"]);
+  feed.second();
+  abort.abort();
+  await clientsAre(0);
+});
+
 test("a client that does not read is dropped before much waits for it", async () => {
   const socket = connect((server.address() as AddressInfo).port, "127.0.0.1");
   socket.on("error", () => {});
@@ -81,12 +121,15 @@ test("a client that does not read is dropped before much waits for it", async ()
 
 test("the number of clients is bounded, and the next one is told so", async () => {
   const abort = new AbortController();
-  for (let i = 0; i < 32; i++) await fetch(url(), { signal: abort.signal });
+  // Whoever lets go of an answer that is not read ends its connection, whenever the collector comes by.
+  const held: Response[] = [];
+  for (let i = 0; i < 32; i++) held.push(await fetch(url(), { signal: abort.signal }));
   const refused = await fetch(url());
   expect([refused.status, await refused.json()]).toEqual([
     503,
     { error: "32 pages are open already", code: "unavailable" },
   ]);
+  expect(held).toHaveLength(32);
   abort.abort();
   await clientsAre(0);
 });

@@ -26,12 +26,23 @@ type Client = {
   readonly model: string | undefined;
   line: unknown;
   lastEntry: number;
+  /** Whether it has still to be sent the whole, before any second. */
+  isNew: boolean;
 };
 
-/** Sends frames to the pages that are open, as server-sent events. Bounded: in clients, and in bytes that wait for each. */
+/** The whole of one model as it was at the latest second, for everybody who asks before the next. */
+type Start = { readonly bytes: Buffer; readonly line: unknown; readonly lastEntry: number };
+
+/**
+ * Sends frames to the pages that are open, as server-sent events. Bounded: in clients, in bytes that wait for each, and in time. A
+ * start is some 100 kB and takes milliseconds to make, in which nothing is dispatched: one is sent a turn of the event loop, and it
+ * is made once a second for each model that is looked at, however many pages come back together.
+ */
 export class Feed {
   readonly #source: FrameSource;
   readonly #clients = new Set<Client>();
+  readonly #starts = new Map<string | undefined, Start>();
+  #isStarting = false;
 
   constructor(source: FrameSource) {
     this.#source = source;
@@ -41,7 +52,7 @@ export class Feed {
     return this.#clients.size;
   }
 
-  /** Answers `GET …/events[?model=NAME]`: a start at once, then a second each second. */
+  /** Answers `GET …/events[?model=NAME]`: a start in one of the next turns, then a second each second. */
   readonly open = (request: IncomingMessage, response: ServerResponse): void => {
     if (this.#clients.size >= CLIENTS_MAX) {
       response.writeHead(503, { "content-type": "application/json", "retry-after": "5" });
@@ -57,23 +68,25 @@ export class Feed {
       response.end();
       return;
     }
-    const client: Client = { response, model: modelOf(request.url ?? ""), line: undefined, lastEntry: 0 };
+    const model = modelOf(request.url ?? "");
+    const client: Client = { response, model, line: undefined, lastEntry: 0, isNew: true };
     this.#clients.add(client);
     response.on("close", () => this.#clients.delete(client));
     response.on("error", () => this.#clients.delete(client));
     response.write(`retry: ${RETRY_MS}\n\n`);
-    this.#start(client);
+    this.#startSoon();
   };
 
   /** Sends the newest second to everybody. */
   second(): void {
+    this.#starts.clear();
     // Pages that look at the same thing get the same bytes: with many workers they are not few.
     const bytes = new Map<string, Buffer>();
     for (const client of this.#clients) {
       if (client.response.writableLength > WAITING_BYTES_MAX) {
         this.#clients.delete(client);
         client.response.destroy();
-      } else if (this.#source.lineOf(client.model) !== client.line) this.#start(client);
+      } else if (client.isNew || this.#source.lineOf(client.model) !== client.line) client.isNew = true;
       else {
         const { model, lastEntry, response } = client;
         const key = JSON.stringify([model, lastEntry]);
@@ -83,12 +96,38 @@ export class Feed {
         response.write(same);
       }
     }
+    this.#startSoon();
   }
 
-  #start(client: Client): void {
-    client.line = this.#source.lineOf(client.model);
-    client.lastEntry = this.#source.lastEntry();
-    client.response.write(encode("start", this.#source.startFrame(client.model)));
+  #startSoon(): void {
+    if (this.#isStarting) return;
+    this.#isStarting = true;
+    setImmediate(() => {
+      this.#isStarting = false;
+      this.#startNext();
+    });
+  }
+
+  /** Sends the whole to one of those who have not got it. */
+  #startNext(): void {
+    const client = this.#clients.values().find(({ isNew }) => isNew);
+    if (client === undefined) return;
+    const { bytes, line, lastEntry } = this.#startOf(client.model);
+    Object.assign(client, { line, lastEntry, isNew: false });
+    client.response.write(bytes);
+    this.#startSoon();
+  }
+
+  #startOf(model: string | undefined): Start {
+    const known = this.#starts.get(model);
+    if (known !== undefined) return known;
+    const source = this.#source;
+    const bytes = encode("start", source.startFrame(model));
+    const start = { bytes, line: source.lineOf(model), lastEntry: source.lastEntry() };
+    // Names come from outside, and who has left may come again with others.
+    if (this.#starts.size >= CLIENTS_MAX) this.#starts.clear();
+    this.#starts.set(model, start);
+    return start;
   }
 }
 
