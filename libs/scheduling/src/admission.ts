@@ -2,7 +2,7 @@ import type { BatchView } from "./batch-plan.ts";
 
 /** What a new request would find. */
 export type Backdrop = {
-  /** Rows that wait before it. */
+  /** Rows that wait and leave before it, as their deadlines are earlier. */
   readonly aheadRows: number;
   readonly rows: number;
   /** The largest batch. */
@@ -15,7 +15,7 @@ export type Backdrop = {
 };
 
 /**
- * In how many ms a new request will be answered at best, or undefined where nothing is known: what waits leaves in batches of k
+ * In how many ms a new request will be answered, or undefined where nothing is known: what leaves before it does so in batches of k
  * rows, a batch every L(k)/N, and the request with the rest of them, for the k (a power of two, or the largest batch) that is best for it.
  * What waits counts with its median time, the request's own batch with the upper quantile, unless it is alone.
  * Never falls when more waits, when slots go, or when they are free later (scheduling research §6, invariant 9). O(log rowsMax).

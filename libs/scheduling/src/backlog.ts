@@ -31,6 +31,17 @@ export class Backlog<T extends Bucketed> {
     return this.#lanes.head?.entries.rows ?? 0;
   }
 
+  /** Rows that leave before an entry with that deadline would, counted over at most `entriesMax` entries of each of as many buckets. */
+  rowsBefore(deadlineMs: number, entriesMax: number): number {
+    let rows = 0;
+    let left = entriesMax;
+    for (const { entries } of this.#byBucket.values()) {
+      if (left-- === 0) break;
+      rows += entries.rowsBefore(deadlineMs, entriesMax);
+    }
+    return rows;
+  }
+
   push(entry: T): void {
     let lane = this.#byBucket.get(entry.bucket);
     if (lane === undefined) {

@@ -65,9 +65,9 @@ test("a queue below the sustainable batch is held a slot's turn, the last safe m
     rows: 5,
     reason: "paced",
   });
-  expect(planBatch(view({ ...load, headSinceMs: 980, headDeadlineMs: 1_006 }))).toEqual({
+  expect(planBatch(view({ ...load, headSinceMs: 980, headDeadlineMs: 1_006.9 }))).toEqual({
     action: "hold",
-    untilMs: 1_006 - 5.5 - 0.1,
+    untilMs: 1_006.9 - 5.5 - 1,
   });
   expect(planBatch(view({ ...load, headSinceMs: 980, headDeadlineMs: 1_005.55 }))).toEqual({
     action: "send",

@@ -1,4 +1,5 @@
 import type { Line, Prediction } from "./curve.ts";
+import { TIMER_GRAIN_MS } from "./late-binding.ts";
 
 /** Why a batch left: it was as large as it may be; to keep the pace; because of a deadline; because nothing was gained by waiting. */
 export type BatchReason = "full" | "paced" | "deadline" | "idle";
@@ -45,10 +46,10 @@ export type BatchPlan =
 const RATE_MARGIN = 1.3;
 
 /** After this long without a batch a request that seems hopeless is tried, in ms. */
-const PROBE_AFTER_MS = 1_000;
+export const PROBE_AFTER_MS = 1_000;
 
-/** A hold ends this much before the last safe moment, in ms: decisions and timers take time. */
-const SAFETY_MS = 0.1;
+/** A hold ends this much before the last safe moment, in ms: timers are that coarse, and decisions take time. */
+const SAFETY_MS = TIMER_GRAIN_MS;
 
 /**
  * The batch size n* at which slots that are always busy keep up with the arrivals: n* = λa / (N − λb), between 1 and `rowsMax`.

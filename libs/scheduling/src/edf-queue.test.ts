@@ -35,6 +35,12 @@ test("entries leave by deadline, whatever is pushed and removed in between", () 
         }
         expect(queue.length).toBe(inside.length);
         expect(queue.rows).toBe(inside.reduce((sum, e) => sum + e.rows, 0));
+        for (const deadlineMs of [0, 10, 25, 51]) {
+          const before = inside.filter((e) => e.deadlineMs < deadlineMs);
+          const rows = before.reduce((sum, e) => sum + e.rows, 0);
+          expect(queue.rowsBefore(deadlineMs, 1_000)).toBe(rows);
+          expect(queue.rowsBefore(deadlineMs, 3)).toBeLessThanOrEqual(rows);
+        }
       }
     }),
   );

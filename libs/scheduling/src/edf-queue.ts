@@ -8,6 +8,8 @@ export type Queued = { readonly deadlineMs: number; readonly rows: number; queue
 export class EdfQueue<T extends Queued> {
   readonly #heap: T[] = [];
   #rows = 0;
+  /** No entry's deadline is later; entries that have left may have been. */
+  #latestMs = -Infinity;
 
   get length(): number {
     return this.#heap.length;
@@ -23,8 +25,30 @@ export class EdfQueue<T extends Queued> {
     return this.#heap[0];
   }
 
+  /**
+   * Rows of the entries with an earlier deadline: all of them at once where none is later, which is so where all have the same time. Else
+   * at most `entriesMax` are counted, and where there are more it is less than the truth. O(1), O(entriesMax).
+   */
+  rowsBefore(deadlineMs: number, entriesMax: number): number {
+    if (deadlineMs > this.#latestMs) return this.#rows;
+    const heap = this.#heap;
+    let rows = 0;
+    let left = entriesMax;
+    // What stands below an entry is not earlier than it: branches end at the first that is not early enough.
+    const open = [0];
+    for (let index = open.pop(); index !== undefined && left > 0; index = open.pop()) {
+      const entry = heap[index];
+      if (entry === undefined || entry.deadlineMs >= deadlineMs) continue;
+      rows += entry.rows;
+      left--;
+      open.push(2 * index + 2, 2 * index + 1);
+    }
+    return rows;
+  }
+
   push(entry: T): void {
     this.#rows += entry.rows;
+    this.#latestMs = this.#heap.length === 0 ? entry.deadlineMs : Math.max(this.#latestMs, entry.deadlineMs);
     this.#heap.push(entry);
     this.#up(this.#heap.length - 1, entry);
   }

@@ -9,6 +9,7 @@ export {
   type BatchView,
   feasibleRows,
   planBatch,
+  PROBE_AFTER_MS,
   sustainableRows,
   targetRows,
 } from "./batch-plan.ts";

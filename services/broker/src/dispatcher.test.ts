@@ -485,17 +485,48 @@ test("a request that cannot be in time is shed at once, and told when to come ag
   expect(requestsOf(worker.jobs())).toEqual([[3]]);
 });
 
-test("what cannot be in time behind all that waits is refused at the door, and told by how much; what can is let in", () => {
+test("what cannot be in time behind what leaves before it is refused at the door, and told by how much; what can is let in", () => {
   const driver = new BrokerDriver();
   const [gateway, worker] = [driver.gateway(), driver.worker("w", { curveMs })];
-  gateway.submit(Array.from({ length: 40 }, (_, i) => i + 1));
-  expect(requestsOf(worker.jobs()).flat()).toHaveLength(8);
-  // 17 ms run, 32 rows wait: four batches of 17 ms, then its own.
-  gateway.submit([100], { budgetUs: 60_000 });
+  gateway.submit(
+    Array.from({ length: 40 }, (_, i) => i + 1),
+    { budgetUs: 100_000 },
+  );
+  const [running] = worker.jobs();
+  expect(running!.items).toHaveLength(8);
+  // A second batch is staged, for 4 ms more; 24 rows wait and leave earlier: three batches of 17 ms, then its own of 17.
+  driver.advance(30);
+  gateway.submit([100], { budgetUs: 71_000 });
   const [reject] = gateway.take("REJECT");
   expect(reject!.items).toMatchObject([{ request: 100, code: ERROR_CODES.shed.number }]);
-  expect(reject!.items[0]!.retryAfterMs).toBeGreaterThan(30);
-  expect(reject!.items[0]!.retryAfterMs).toBeLessThan(50);
-  gateway.submit([101], { budgetUs: 120_000 });
+  expect(reject!.items[0]!.retryAfterMs).toBe(2);
+  gateway.submit([101], { budgetUs: 150_000 });
+  // The most urgent of all: the others may wait, so they do not count.
+  gateway.submit([102], { budgetUs: 30_000 });
   expect(gateway.take("REJECT")).toEqual([]);
+  const [staged] = worker.jobs();
+  worker.answer(running!, 17);
+  worker.answer(staged!, 17);
+  expect(requestsOf(worker.jobs()).flat()).toContain(102);
+});
+
+test("a prediction that is far too long does not lock a model out while another keeps the slot busy", () => {
+  const driver = new BrokerDriver();
+  const gateway = driver.gateway();
+  const models = [modelOf("busy"), modelOf("wronged")];
+  const worker = driver.worker("w", { models, curveMs: [[1, 50]] });
+  const ran = new Set<number>();
+  let number = 0;
+  // Both really take 4 ms; only the first has the time to show it.
+  for (let i = 0; i < 100; i++) {
+    gateway.submit([++number], { route: 0 });
+    gateway.submit([++number], { route: 1, budgetUs: 40_000 });
+    driver.advance(4);
+    for (const job of worker.jobs()) {
+      ran.add(job.model);
+      worker.answer(job, 4);
+    }
+    driver.advance(16);
+  }
+  expect(ran).toEqual(new Set([0, 1]));
 });

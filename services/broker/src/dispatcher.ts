@@ -9,22 +9,15 @@ import {
   type ResultItem,
   type SubmitItem,
 } from "@millrace/protocol";
-import {
-  type BatchView,
-  EdfQueue,
-  finishInMs,
-  isDue,
-  planBatch,
-  type Queued,
-  TIMER_GRAIN_MS,
-} from "@millrace/scheduling";
+import { EdfQueue, isDue, planBatch, type Queued, TIMER_GRAIN_MS } from "@millrace/scheduling";
 import type { GatewaySession } from "./gateway-session.ts";
 import type { ModelBook } from "./model-book.ts";
 import { type ModelVersion, RETRY_AFTER_DEFAULT_MS } from "./model-version.ts";
 import type { BatchRun, BrokerObserver, RetryReason } from "./observer.ts";
 import type { Outbox } from "./outbox.ts";
+import { lateBy, startMs, viewOf } from "./policy-view.ts";
 import { createRequest, heldBytesOf, type Request } from "./request.ts";
-import { chooseLoneSlot, chooseSlot, firstFreeSlot, mayHaveEnded } from "./slot-choice.ts";
+import { chooseLoneSlot, chooseSlot, mayHaveEnded } from "./slot-choice.ts";
 import type { Batch, Slot, WorkerSession } from "./worker-session.ts";
 
 export type DispatcherOptions = {
@@ -357,55 +350,6 @@ export class Dispatcher {
 
 const UNKNOWN_ROUTE: Refusal = { code: "model_not_found", text: "the broker knows no such route" };
 
-/** By how much a request would miss its budget behind all that waits, in ms; 0 if it would not, or if nobody can tell. */
-function lateBy(model: ModelVersion, item: SubmitItem, nowMs: number): number {
-  const budgetMs = item.budgetUs / 1000;
-  const aheadRows = model.backlog.rows;
-  if (budgetMs > model.longestWaitMs(aheadRows)) return 0;
-  const first = firstFreeSlot(model, nowMs);
-  // Idle, and nothing waits: whether it is worth a try is the plan's to say.
-  if (first === undefined || (aheadRows === 0 && first.slot.batches.length === 0)) return 0;
-  const { model: description, fingerprint } = first.slot.worker.models.get(model)!;
-  const curve = model.curve(item.bucket, fingerprint);
-  const { slots } = model;
-  const predict: BatchView["predict"] = (rows) => curve.predict(rows);
-  const { freeInMs } = first;
-  const finishMs = finishInMs({
-    aheadRows,
-    rows: item.rows,
-    rowsMax: description.maxBatchSize,
-    slots,
-    freeInMs,
-    predict,
-  });
-  return finishMs === undefined ? 0 : Math.max(0, finishMs - budgetMs);
-}
-
-/** What the policy needs to know to decide about the batch that begins with `head` and would go to `slot`. */
-function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {
-  const { model, bucket, deadlineMs, receivedMs } = head;
-  const { worker, batches } = slot;
-  const { model: description, fingerprint } = worker.models.get(model)!;
-  const curve = model.curve(bucket, fingerprint);
-  const sloMs = model.description.sloMs;
-  return {
-    nowMs,
-    startMs: Math.max(nowMs + worker.handOver.ms, batches[0]?.predictedEndMs ?? 0),
-    headDeadlineMs: deadlineMs,
-    headAimMs: sloMs > 0 ? Math.min(deadlineMs, receivedMs + sloMs) : deadlineMs,
-    headSinceMs: receivedMs,
-    headRows: head.rows,
-    waitingRows: model.backlog.headRows,
-    rowsMax: description.maxBatchSize,
-    predict: (rows) => curve.predict(rows),
-    line: curve.line(),
-    rate: model.rate.at(nowMs),
-    slots: model.slots,
-    lastDispatchMs: model.lastDispatchMs,
-    holdMaxMs: model.description.maxHoldMs,
-  };
-}
-
 function runOf(batch: Batch, message: MessageOf<"RESULT">, nowMs: number): BatchRun {
   return {
     batch,
@@ -426,10 +370,8 @@ function formBatch(plan: { id: number; slot: Slot; requests: readonly Request[] 
   }
   const curve = model.curve(bucket, slot.worker.models.get(model)?.fingerprint ?? "");
   const predictedMs = curve.predict(rows)?.q50Ms ?? Infinity;
-  const running = slot.batches[0];
-  const startMs = Math.max(nowMs + slot.worker.handOver.ms, running?.predictedEndMs ?? 0);
-  const predicted = { predictedMs, predictedEndMs: startMs + predictedMs };
-  const sent = { dispatchedMs: nowMs, toIdleSlot: running === undefined };
+  const predicted = { predictedMs, predictedEndMs: startMs(slot, nowMs) + predictedMs };
+  const sent = { dispatchedMs: nowMs, toIdleSlot: slot.batches.length === 0 };
   return { ...plan, model, bucket, curve, rows, bytes, isIsolated, ...predicted, ...sent };
 }
 
@@ -439,7 +381,7 @@ function learn(batch: Batch, message: MessageOf<"RESULT">, nowMs: number): void 
   const restMs = nowMs - batch.dispatchedMs - computeMs;
   if (message.batchRows !== batch.rows || restMs < 0) return;
   batch.curve.record(batch.rows, computeMs);
-  batch.model.ran(batch.rows, computeMs);
+  batch.model.ran(batch, computeMs);
   batch.slot.worker.ran(batch, computeMs);
   if (batch.toIdleSlot) batch.slot.worker.handOver.record(restMs);
 }

@@ -11,6 +11,7 @@ export type BrokerStage = (typeof BROKER_STAGES)[number];
 
 /** The error codes that the broker itself gives. */
 const REJECT_CODES: readonly ErrorCode[] = [
+  "shed",
   "queue_full",
   "deadline_exceeded",
   "unavailable",

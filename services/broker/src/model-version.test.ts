@@ -37,7 +37,8 @@ test("Retry-After follows from what waits, the pace, and the slots that are ther
   const model = new ModelVersion(0, modelOf("m"));
   const entry = modelsMessage([model.description]).models[0]!;
   const [a, b] = [workerOf("a", 2), workerOf("b", 2)];
-  model.ran(10, 50);
+  const curve = model.curve("", "kind");
+  model.ran({ rows: 10, curve }, 50);
   expect(model.drainTimeMs()).toBe(1_000);
   for (const worker of [a, b, b]) model.join(worker, entry);
   expect(model.drainTimeMs()).toBe(1);
@@ -47,6 +48,19 @@ test("Retry-After follows from what waits, the pace, and the slots that are ther
   model.leave(a);
   model.leave(a);
   expect(model.drainTimeMs()).toBe(2_500);
-  for (let i = 0; i < 100; i++) model.ran(1, 1e9);
+  for (let i = 0; i < 100; i++) model.ran({ rows: 1, curve }, 1e9);
   expect(model.drainTimeMs()).toBe(60_000);
+});
+
+test("the quick look at the wait never falls below what the curve says of full batches", () => {
+  const model = new ModelVersion(0, modelOf("m"));
+  expect(model.longestWaitMs(0)).toBe(Infinity);
+  const curve = model.curve("", "kind");
+  curve.record(1, 1);
+  curve.record(8, 8);
+  for (let i = 0; i < 50; i++) model.ran({ rows: 1, curve }, 1);
+  for (const ahead of [0, 8, 640]) {
+    const batches = Math.ceil(ahead / model.description.maxBatchSize) + 1;
+    expect(model.longestWaitMs(ahead)).toBeGreaterThan(batches * 8);
+  }
 });

@@ -12,9 +12,6 @@ const RATE_WINDOW_MS = 200;
 /** Weight of the newest batch in the moving average of the pace. */
 const PACE_WEIGHT = 0.1;
 
-/** What the longest batch of late loses with each that comes: half in about 70. */
-const LONGEST_DECAY = 0.99;
-
 /** Retry-After where nothing better is known, and the most that is asked for, in ms. */
 export const RETRY_AFTER_DEFAULT_MS = 1_000;
 const RETRY_AFTER_MAX_MS = 60_000;
@@ -39,8 +36,8 @@ export class ModelVersion {
   /** The least recently used first. */
   readonly #curves = new Map<string, Curve>();
   #rowMs = 0;
-  /** The longest batch of late; Infinity before the first. */
-  #longestMs = Infinity;
+  /** Predicted for the largest batch by the curve that learned last; Infinity before the first. */
+  #largestMs = Infinity;
 
   constructor(route: number, description: ModelDescription) {
     this.route = route;
@@ -90,16 +87,16 @@ export class ModelVersion {
   }
 
   /**
-   * Longer than any request would wait behind so many rows, by far, in ms: a quick look that spares nearly all requests a closer one.
-   * Every slot may have a batch running and one staged; each batch is given four times the longest of late.
+   * Longer, by far, than a request would wait behind so many rows if the slots had nothing else, in ms: a quick look that spares
+   * nearly all requests a closer one. Every slot may have a batch running and one staged. Infinity before the first batch.
    */
   longestWaitMs(aheadRows: number): number {
-    return 4 * this.#longestMs * (4 + aheadRows / this.description.maxBatchSize);
+    return 4 * this.#largestMs * (4 + aheadRows / this.description.maxBatchSize);
   }
 
-  /** Learns the pace from a batch that was answered. */
-  ran(rows: number, computeMs: number): void {
-    this.#longestMs = this.#longestMs === Infinity ? computeMs : Math.max(computeMs, this.#longestMs * LONGEST_DECAY);
+  /** Learns the pace from a batch that was answered, and is in its curve already. */
+  ran({ rows, curve }: { readonly rows: number; readonly curve: Curve }, computeMs: number): void {
+    this.#largestMs = curve.predict(this.description.maxBatchSize)?.q95Ms ?? Infinity;
     const rowMs = computeMs / rows;
     this.#rowMs = this.#rowMs === 0 ? rowMs : this.#rowMs + PACE_WEIGHT * (rowMs - this.#rowMs);
   }

@@ -127,7 +127,7 @@ export class BrokerServer {
     if (this.core.state === "drained") this.#onDrained?.();
     clearTimeout(this.#wake);
     const { wakeAtMs } = this.core;
-    // The ticker bounds the wait; a timer is needed only for what is due before it.
-    if (wakeAtMs - nowMs < TICK_MS) this.#wake = setTimeout(() => this.#turn(), Math.ceil(wakeAtMs - nowMs));
+    // The ticker bounds the wait; a timer is needed only for what is due before it. Rounded down: too early is asked again.
+    if (wakeAtMs - nowMs < TICK_MS) this.#wake = setTimeout(() => this.#turn(), Math.floor(wakeAtMs - nowMs));
   }
 }

@@ -112,7 +112,9 @@ const PLAIN_HOST = /^[\w.:[\]-]+$/;
 
 function isKnownHost(host: string | undefined): boolean {
   if (host === undefined || knownHosts.has(host)) return true;
-  if (knownHosts.size >= KNOWN_HOSTS_MAX || !PLAIN_HOST.test(host) || !URL.canParse(`http://${host}/`)) return false;
+  if (!PLAIN_HOST.test(host) || !URL.canParse(`http://${host}/`)) return false;
+  // Invented ones must neither fill the memory nor shut the real ones out.
+  if (knownHosts.size >= KNOWN_HOSTS_MAX) knownHosts.clear();
   knownHosts.add(host);
   return true;
 }

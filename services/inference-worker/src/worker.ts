@@ -235,10 +235,8 @@ export class Worker {
     } catch (error) {
       const code = error instanceof RunnerError ? error.code : "internal";
       const message = error instanceof Error ? error.message : String(error);
-      this.#options.logger.warn(
-        { model: job.model.name, requests: prepared.live.length, error: message },
-        "a run failed",
-      );
+      // The runtime's own words may quote the input: they are for the client alone.
+      this.#options.logger.warn({ model: job.model.name, requests: prepared.live.length, code }, "a run failed");
       for (const index of prepared.live) job.entries[index]!.fault = { code, message };
       return undefined;
     }
