@@ -34,7 +34,6 @@ export class Dashboard {
   readonly #feed: Feed;
   readonly #startedMs = performance.now();
   #core: Broker | undefined;
-  #timer: NodeJS.Timeout | undefined;
   #loop = performance.eventLoopUtilization();
   #loopBusy = 0;
   #state = "serving";
@@ -59,19 +58,14 @@ export class Dashboard {
   /** Watches this broker from now on. */
   watch(core: Broker): void {
     this.#core = core;
-    this.#timer = setInterval(() => this.#second(), SAMPLE_EVERY_MS);
     // Nobody is kept alive by being watched.
-    this.#timer.unref();
+    setInterval(() => this.#second(), SAMPLE_EVERY_MS).unref();
   }
 
   /** Takes what the core reports into the event log. */
   report(report: BrokerReport): void {
     this.#log.add(this.#events.entryOf(report, Date.now() / 1000));
     if (report.text === "worker drains") this.#table.drains(String(report.fields["instance"]));
-  }
-
-  close(): void {
-    clearInterval(this.#timer);
   }
 
   #second(): void {
@@ -93,14 +87,14 @@ export class Dashboard {
     this.#loop = loop;
   }
 
-  /** Tells what has begun or ended in this second. */
+  /** Tells what has begun or ended since the last sample. */
   #notice(state: string, at: number): void {
     if (state !== this.#state) this.#log.add({ at, level: "warn", what: `The broker is ${state}`, detail: "" });
     this.#state = state;
     const observations = this.#sampler.models().shown.map(({ name, workers }) => {
-      const latest = this.#sampler.line(name)?.latest ?? [];
-      const rateOf = (column: (typeof COLUMNS)[number]): number => latest[COLUMNS.indexOf(column)] ?? 0;
-      return { model: name, workers, shed: rateOf("shed"), expired: rateOf("expired"), error: rateOf("error") };
+      const totals = this.#sampler.line(name)?.totals ?? [];
+      const ended = (outcome: (typeof OUTCOMES)[number]): number => totals[OUTCOMES.indexOf(outcome)] ?? 0;
+      return { model: name, workers, shed: ended("shed"), expired: ended("expired"), error: ended("error") };
     });
     for (const entry of this.#incidents.observe(observations, at)) this.#log.add(entry);
   }

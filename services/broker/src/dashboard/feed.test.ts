@@ -79,7 +79,7 @@ test("pages that come together share one start a model, and no two starts are ma
   const pages = await Promise.all(names.map((name) => fetch(`${url()}?model=${name}`, { signal: abort.signal })));
   for (const { body } of pages) expect(await readEvents(body!, 1)).toEqual(["start"]);
   clearImmediate(counting);
-  expect(asked.toSorted()).toEqual(["m0", "m1", "m2"]);
+  expect([asked.length, new Set(asked)]).toEqual([3, new Set(["m0", "m1", "m2"])]);
   expect(new Set(madeInTurn).size).toBe(3);
   feed.second();
   expect(await readEvents(pages[0]!.body!, 0)).toEqual(["second"]);
