@@ -2,6 +2,7 @@ import { onTestFailed, expect, test } from "vitest";
 import { DnsServer } from "./support/dns-server.ts";
 import { assertAllRight, describeLoad, startLoad } from "./support/load.ts";
 import { perceptronModel, writeModels } from "./support/load-models.ts";
+import { readMetrics, sumOf } from "./support/metrics-text.ts";
 import { type RoleProcess, startBroker, startGateway, startWorker } from "./support/system.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
 
@@ -100,6 +101,10 @@ test(
     console.log(describeLoad(report));
     assertAllRight(report);
     for (const { log } of roles) expect(log.count(/the brokers' name gives nothing/)).toBe(1);
+    // Every broker was new to them, one at an address that they had given up included.
+    for (const { addresses } of roles) {
+      expect(sumOf(await readMetrics(addresses["admin"] ?? ""), "millrace_reconnects_total")).toBe(0);
+    }
     for (const role of [gateway, worker, third]) {
       role.signal("SIGTERM");
       expect(await role.awaitExit()).toMatchObject({ code: 0 });

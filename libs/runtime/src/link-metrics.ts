@@ -7,7 +7,7 @@ export const LINK_METRICS = defineMetrics({
     type: "counter",
     unit: "events",
     labels: ["component", "peer"],
-    help: "Sessions with a broker that were opened again after one was lost.",
+    help: "Sessions that were opened again with a broker to which one was lost; the first with one at a new address is none.",
   },
   millrace_discovery_peers: {
     type: "gauge",
@@ -26,13 +26,14 @@ export const LINK_METRICS = defineMetrics({
 /** The links as they are now. */
 export type LinkSource = { readonly discovery: { readonly addresses: number; readonly failures: number } };
 
-/** Counts the sessions with brokers; `watch` the links once they are there. */
+/** Counts the sessions with brokers, each by its address; `watch` the links once they are there. */
 export class LinkMetrics {
   readonly #reconnects;
   readonly #peers;
   readonly #failures;
   readonly #metrics: Metrics<typeof LINK_METRICS>;
-  #lost = 0;
+  /** Addresses of brokers whose session was lost and is not open again. */
+  readonly #lost = new Set<string>();
 
   constructor(metrics: Metrics<typeof LINK_METRICS>, component: string) {
     this.#metrics = metrics;
@@ -48,13 +49,18 @@ export class LinkMetrics {
     });
   }
 
-  opened(): void {
-    if (this.#lost === 0) return;
-    this.#lost--;
-    this.#reconnects.add();
+  /** A session is open. */
+  opened(address: string): void {
+    if (this.#lost.delete(address)) this.#reconnects.add();
   }
 
-  lost(): void {
-    this.#lost++;
+  /** A session that was open is lost. */
+  lost(address: string): void {
+    this.#lost.add(address);
+  }
+
+  /** Nobody connects there any more: in a rollout brokers go for good, and others come. */
+  givenUp(address: string): void {
+    this.#lost.delete(address);
   }
 }

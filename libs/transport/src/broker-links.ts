@@ -10,6 +10,8 @@ export type BrokerLinksHandlers = {
   onActive(broker: string, welcome: Content<"WELCOME">): void;
   /** The session was open and is lost: what is unanswered may or may not have arrived. */
   onLost(broker: string, reason: string): void;
+  /** It is not listed any more and its session is not open: nothing more is told of it unless it is listed again. */
+  onGivenUp?(broker: string): void;
   /** Payloads are views into frames that are valid as long as they are held. */
   onMessage(broker: string, message: Message): void;
   /** New work goes to another broker than before; undefined: to none. For peers that use one broker at a time. */
@@ -123,6 +125,7 @@ export class BrokerLinks {
       case "disconnect":
         this.#links.get(action.address)?.close("it is not listed any more");
         this.#links.delete(action.address);
+        handlers.onGivenUp?.(action.address);
         return logger.info({ address: action.address }, "gave up a broker that is not listed any more");
       case "use":
         return handlers.onUse?.(action.address);

@@ -18,7 +18,7 @@ export type BrokerInferenceOptions = Pick<BrokerLinksOptions, "brokers" | "disco
   /** For tests: hold every turn's requests back for this long, in ms. */
   readonly testGatewayQueueMs: number;
   /** Counts the sessions with brokers. */
-  readonly linkMetrics: Pick<LinkMetrics, "opened" | "lost">;
+  readonly linkMetrics: Pick<LinkMetrics, "opened" | "lost" | "givenUp">;
 };
 
 /**
@@ -58,10 +58,11 @@ export class BrokerInference implements Inference {
       }),
       handlers: {
         onActive: (broker, { instance }) => {
-          options.linkMetrics.opened();
+          options.linkMetrics.opened(broker);
           logger.info({ broker: instance, address: broker }, "connected to the broker");
         },
         onLost: (broker, reason) => this.#onLost(broker, reason),
+        onGivenUp: (broker) => options.linkMetrics.givenUp(broker),
         onMessage: (broker, message) => this.#onMessage(broker, message),
         onUse: (broker) => this.#onUse(broker),
       },
@@ -149,7 +150,7 @@ export class BrokerInference implements Inference {
   }
 
   #onLost(broker: string, reason: string): void {
-    this.#options.linkMetrics.lost();
+    this.#options.linkMetrics.lost(broker);
     this.#routes.delete(broker);
     this.#pending.sessionLost(broker, performance.now());
     this.#options.logger.warn({ address: broker, reason, open: this.#pending.size }, "lost the broker");

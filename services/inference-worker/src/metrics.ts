@@ -15,8 +15,10 @@ export type BatchRun = {
 export type WorkerObserver = {
   batchDone(model: number, batch: BatchRun): void;
   answered(model: number, items: readonly ResultItem[]): void;
-  brokerFound(): void;
-  brokerLost(): void;
+  /** A session with the broker at this address is open, is lost, or will never be again. */
+  brokerFound(address: string): void;
+  brokerLost(address: string): void;
+  brokerGivenUp(address: string): void;
 };
 
 /** Measures nothing. */
@@ -25,6 +27,7 @@ export const NO_OBSERVER: WorkerObserver = {
   answered: () => {},
   brokerFound: () => {},
   brokerLost: () => {},
+  brokerGivenUp: () => {},
 };
 
 /** The codes that workers usually give: they are shown from the beginning. */
@@ -100,11 +103,15 @@ export class WorkerMetrics implements WorkerObserver {
     }
   }
 
-  brokerFound(): void {
-    this.links.opened();
+  brokerFound(address: string): void {
+    this.links.opened(address);
   }
 
-  brokerLost(): void {
-    this.links.lost();
+  brokerLost(address: string): void {
+    this.links.lost(address);
+  }
+
+  brokerGivenUp(address: string): void {
+    this.links.givenUp(address);
   }
 }

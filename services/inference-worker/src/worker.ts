@@ -72,6 +72,7 @@ export class Worker {
       handlers: {
         onActive: (broker, welcome) => this.#onActive(broker, welcome),
         onLost: (broker, reason) => this.#onLost(broker, reason),
+        onGivenUp: (broker) => options.observer.brokerGivenUp(broker),
         onMessage: (broker, message) => this.#onMessage(broker, message),
       },
       logger,
@@ -104,7 +105,7 @@ export class Worker {
 
   #onActive(broker: string, welcome: Content<"WELCOME">): void {
     const { logger, models, observer, onWelcome } = this.#options;
-    observer.brokerFound();
+    observer.brokerFound(broker);
     logger.info({ broker: welcome.instance, address: broker, models: models.length }, "connected to the broker");
     const session = { broker, granted: this.#slots.map((slot) => slot.windowOf(broker)) };
     this.#sessions.set(broker, session);
@@ -117,7 +118,7 @@ export class Worker {
   /** The broker has what was staged run elsewhere; what runs here runs on for nobody. */
   #onLost(broker: string, reason: string): void {
     this.#options.logger.warn({ address: broker, reason }, "lost the broker");
-    this.#options.observer.brokerLost();
+    this.#options.observer.brokerLost(broker);
     const session = this.#sessions.get(broker);
     this.#sessions.delete(broker);
     if (session !== undefined) for (const slot of this.#slots) slot.unstage(session);
