@@ -23,6 +23,7 @@ import {
 } from "./cluster.ts";
 import { simulatedDeviceModel } from "./simulated-device.ts";
 
+/** The promise for a machine that has the time for it; one whose processors others use, too, may break it. */
 const READY_S_MAX = 10;
 const SCALE_OUT_MIN = 2.8;
 /** Until the workers know how long a run takes, and for how long answers are counted. */
@@ -201,7 +202,15 @@ test(`a second pool joins; its workers 1 → 3 answer at least ${SCALE_OUT_MIN} 
 
 test(`every pod was ready within ${READY_S_MAX} s`, () => {
   expect(seen.size).toBeGreaterThan(6);
-  expect([...seen.values()].filter(({ readyS }) => readyS > READY_S_MAX)).toEqual([]);
+  const lines = [...seen.values()]
+    .toSorted((a, b) => b.readyS - a.readyS)
+    .map(({ name, readyS, startedS }) => ({
+      readyS,
+      text: `${name}: ${readyS} s, its container ran after ${startedS} s`,
+    }));
+  console.log(`until ready, slowest first:\n${lines.map(({ text }) => text).join("\n")}`);
+  const late = lines.filter(({ readyS }) => readyS > READY_S_MAX).map(({ text }) => text);
+  expect(late, `not ready within ${READY_S_MAX} s; what comes before the container runs is the cluster's`).toEqual([]);
 });
 
 /** What a pod of each role costs. */

@@ -26,6 +26,8 @@ export type Pod = {
   readonly isEnding: boolean;
   /** From its creation until it was ready, in whole seconds as Kubernetes tells times; NaN where it is not ready. */
   readonly readyS: number;
+  /** Of that, until its container ran: the cluster's part. */
+  readonly startedS: number;
 };
 
 /** What the API tells of a pod, as far as it is read. */
@@ -44,7 +46,10 @@ type PodObject = {
       readonly status: string;
       readonly lastTransitionTime: string;
     }[];
-    readonly containerStatuses?: readonly { readonly restartCount: number }[];
+    readonly containerStatuses?: readonly {
+      readonly restartCount: number;
+      readonly state?: { readonly running?: { readonly startedAt: string } };
+    }[];
   };
 };
 
@@ -64,7 +69,7 @@ export async function listPods(): Promise<Pod[]> {
   return (JSON.parse(text) as { items: PodObject[] }).items.map(({ metadata, status }) => {
     const ready = status.conditions?.find(({ type }) => type === "Ready");
     const isReady = ready?.status === "True";
-    const readyMs = isReady ? Date.parse(ready.lastTransitionTime) : NaN;
+    const sinceCreationS = (time = ""): number => (Date.parse(time) - Date.parse(metadata.creationTimestamp)) / 1000;
     return {
       name: metadata.name,
       ip: status.podIP ?? "",
@@ -73,7 +78,8 @@ export async function listPods(): Promise<Pod[]> {
       restarts: (status.containerStatuses ?? []).reduce((sum, { restartCount }) => sum + restartCount, 0),
       isReady,
       isEnding: metadata.deletionTimestamp !== undefined,
-      readyS: (readyMs - Date.parse(metadata.creationTimestamp)) / 1000,
+      readyS: sinceCreationS(isReady ? ready.lastTransitionTime : undefined),
+      startedS: sinceCreationS(status.containerStatuses?.[0]?.state?.running?.startedAt),
     };
   });
 }

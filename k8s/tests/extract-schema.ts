@@ -12,6 +12,7 @@ const KINDS: Readonly<Record<string, string>> = {
   "v1/Service": "io.k8s.api.core.v1.Service",
   "apps/v1/Deployment": "io.k8s.api.apps.v1.Deployment",
   "autoscaling/v2/HorizontalPodAutoscaler": "io.k8s.api.autoscaling.v2.HorizontalPodAutoscaler",
+  "networking.k8s.io/v1/NetworkPolicy": "io.k8s.api.networking.v1.NetworkPolicy",
   "policy/v1/PodDisruptionBudget": "io.k8s.api.policy.v1.PodDisruptionBudget",
 };
 

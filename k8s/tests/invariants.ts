@@ -1,78 +1,33 @@
-import { OPTIONS as BROKER_OPTIONS } from "@millrace/broker/config";
-import { OPTIONS as GATEWAY_OPTIONS } from "@millrace/gateway/config";
-import { OPTIONS as WORKER_OPTIONS } from "@millrace/inference-worker/config";
-import { loadOptions, type OptionTable } from "@millrace/runtime";
-import type { Container, EnvironmentVariable, Labels, Manifest, PodSpec } from "./manifest.ts";
+import { loadOptions } from "@millrace/runtime";
+import type { Labels, Manifest } from "./manifest.ts";
+import { reachFaults } from "./reach.ts";
+import { optionS, OPTIONS_OF, selects, toWorkload, type Workload } from "./workload.ts";
 
-/** By the name of the container. */
-const OPTIONS_OF: Readonly<Record<string, OptionTable>> = {
-  gateway: GATEWAY_OPTIONS,
-  broker: BROKER_OPTIONS,
-  worker: WORKER_OPTIONS,
-};
-
-/** What a pod has beyond the sleep before its SIGTERM and its drain, at least, in seconds. */
-const GRACE_SLACK_S = 5;
+/** What a drain has beyond what it must wait for, and a pod beyond its sleep and its drain, at least, in seconds. */
+const SLACK_S = 5;
 
 /** The least time that others are given to notice, in seconds. */
 const NOTICE_S_MIN = 5;
 
-/** Stands for what only the cluster knows. */
-const NAMESPACE = "some-namespace";
-
-type Workload = {
-  readonly name: string;
-  readonly replicas: number | undefined;
-  readonly labels: Labels;
-  readonly pod: PodSpec;
-  readonly container: Container;
-  /** The environment as the process sees it. */
-  readonly env: Readonly<Record<string, string>>;
-};
-
 /** What is wrong with a set of objects that are applied together, beyond what their schemas say. */
 export function invariantFaults(manifests: readonly Manifest[]): string[] {
   const workloads = manifests.filter(({ kind }) => kind === "Deployment").map((it) => toWorkload(it, manifests));
+  // The longest request that any gateway accepts: the budget of those that ask for one ends there.
+  const requestS = Math.max(...workloads.map((workload) => optionS(workload, "requestTimeoutMsMax")));
   const faults = workloads.flatMap((workload) => [
     ...optionFaults(workload),
     ...podFaults(workload),
     ...containerFaults(workload),
-    ...graceFaults(workload),
+    ...graceFaults(workload, requestS),
     ...brokerAddressFaults(workload, manifests, workloads),
     ...budgetFaults(workload, manifests),
   ]);
-  return [...faults, ...scalerFaults(manifests, workloads), ...serviceFaults(manifests, workloads)];
-}
-
-function toWorkload({ metadata, spec }: Manifest, manifests: readonly Manifest[]): Workload {
-  const template = spec?.template;
-  const [container, ...others] = template?.spec.containers ?? [];
-  if (template === undefined || container === undefined || others.length > 0) {
-    throw new Error(`${metadata.name}: one container is expected`);
-  }
-  const env = environmentOf(container, manifests);
-  const labels = template.metadata?.labels ?? {};
-  return { name: metadata.name, replicas: spec?.replicas, labels, pod: template.spec, container, env };
-}
-
-function environmentOf({ env = [], envFrom = [] }: Container, manifests: readonly Manifest[]): Record<string, string> {
-  const found: Record<string, string> = {};
-  for (const { configMapRef } of envFrom) {
-    const config = manifests.find(({ kind, metadata }) => kind === "ConfigMap" && metadata.name === configMapRef?.name);
-    if (config === undefined) throw new Error(`no ConfigMap ${configMapRef?.name}`);
-    Object.assign(found, config.data);
-  }
-  for (const { name, value, valueFrom } of env) {
-    const given = value ?? fromPod(valueFrom);
-    found[name] = given.replaceAll(/\$\((\w+)\)/g, (text, other: string) => found[other] ?? text);
-  }
-  return found;
-}
-
-/** Something that the downward API might give. */
-function fromPod(source: EnvironmentVariable["valueFrom"]): string {
-  if (source?.resourceFieldRef !== undefined) return "1";
-  return source?.fieldRef?.fieldPath === "metadata.namespace" ? NAMESPACE : "of-the-pod";
+  return [
+    ...faults,
+    ...scalerFaults(manifests, workloads),
+    ...serviceFaults(manifests, workloads),
+    ...reachFaults(manifests, workloads),
+  ];
 }
 
 /** Each MILLRACE_ variable is an option of the role, with a value that it takes. */
@@ -139,20 +94,21 @@ function containerFaults({ name, container, pod }: Workload): string[] {
 }
 
 /**
- * The pod is killed only after its sleep and its drain. A gateway's drain leaves balancers the time to notice, and outlasts a
- * request that comes just then; a broker sleeps until nobody's list of brokers lacks its successor.
+ * The pod is killed only after its sleep and its drain. A drain outlasts the longest request, `requestS`, which may come to a
+ * gateway as late as its delay ends: by a slack, as that request ends when its budget does. A gateway's delay leaves balancers the
+ * time to notice; a broker sleeps until nobody's list of brokers lacks its successor.
  */
-function graceFaults({ name, pod, container, env }: Workload): string[] {
-  const secondsOf = (variable: string): number => Number(env[variable] ?? 0) / 1000;
+function graceFaults(workload: Workload, requestS: number): string[] {
+  const { name, pod, container } = workload;
   const graceS = pod.terminationGracePeriodSeconds ?? 30;
   const sleepS = container.lifecycle?.preStop?.sleep?.seconds ?? 0;
-  const drainS = secondsOf("MILLRACE_DRAIN_GRACE_MS");
-  const delayS = secondsOf("MILLRACE_DRAIN_DELAY_MS");
-  const servedS = delayS + secondsOf("MILLRACE_REQUEST_TIMEOUT_MS");
+  const drainS = optionS(workload, "drainGraceMs");
+  const delayS = optionS(workload, "drainDelayMs");
+  const servedS = delayS + requestS;
   const hasTimeS = container.name === "worker" ? Infinity : sleepS + delayS;
   const all: readonly [boolean, string][] = [
-    [drainS > 0 && graceS >= sleepS + drainS + GRACE_SLACK_S, `${graceS} s are not enough to drain`],
-    [drainS >= servedS, `a drain of ${drainS} s cuts what it serves, ${servedS} s`],
+    [graceS >= sleepS + drainS + SLACK_S, `${graceS} s are not enough to drain`],
+    [drainS >= servedS + SLACK_S, `a drain of ${drainS} s cuts what it serves, ${servedS} s`],
     [hasTimeS >= NOTICE_S_MIN, `stops ${hasTimeS} s after it is told to, before others notice`],
   ];
   return all.filter(([holds]) => !holds).map(([, fault]) => `${name}: ${fault}`);
@@ -210,10 +166,4 @@ function serviceFaults(manifests: readonly Manifest[], workloads: readonly Workl
       const unknown = spec?.ports?.filter(({ targetPort }) => !names.includes(String(targetPort))) ?? [];
       return unknown.map(({ targetPort }) => `${metadata.name}: ${target.name} has no port ${targetPort}`);
     });
-}
-
-/** An empty selector selects nothing here: it would select everything. */
-function selects(selector: Labels | undefined, labels: Labels): boolean {
-  const entries = Object.entries(selector ?? {});
-  return entries.length > 0 && entries.every(([name, value]) => labels[name] === value);
 }

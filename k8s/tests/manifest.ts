@@ -48,6 +48,22 @@ export type PodSpec = {
   readonly volumes?: readonly { readonly name: string; readonly emptyDir?: object }[];
 };
 
+/** Of a NetworkPolicy: from each of these to each of these ports; from anywhere, to every port, where there are none. */
+export type IngressRule = {
+  readonly from?: readonly Peer[];
+  readonly ports?: readonly {
+    readonly port?: string | number;
+    readonly protocol?: string;
+    readonly endPort?: number;
+  }[];
+};
+
+/** Without a selector of namespaces, pods of the policy's own. */
+export type Peer = {
+  readonly podSelector?: { readonly matchLabels?: Labels };
+  readonly namespaceSelector?: { readonly matchLabels?: Labels };
+};
+
 export type Manifest = {
   readonly apiVersion: string;
   readonly kind: string;
@@ -68,5 +84,9 @@ export type Manifest = {
     readonly scaleTargetRef?: { readonly kind?: string; readonly name: string };
     readonly maxUnavailable?: number | string;
     readonly unhealthyPodEvictionPolicy?: string;
+    /** This and the rest: of a NetworkPolicy. */
+    readonly podSelector?: { readonly matchLabels?: Labels };
+    readonly policyTypes?: readonly string[];
+    readonly ingress?: readonly IngressRule[];
   };
 };
