@@ -122,14 +122,15 @@ async function valueOf(prometheus: Prometheus, query: string): Promise<number> {
   return Number((await prometheus.query(query))[0]?.value[1]);
 }
 
-/** The rows of the tables in docs/metrics.md. */
+/** The rows of the tables in docs/metrics.md, and the queries there and in docs/operations.md. */
 async function documented(): Promise<{ readonly names: readonly string[]; readonly queries: readonly string[] }> {
   const page = await readFile(join(ROOT, "docs/metrics.md"), "utf8");
   const rows = [...page.matchAll(/^\| `(\w+)` \| (counter|gauge|histogram) \|/gm)];
   const names = rows.flatMap(([, name = "", type]) => {
     return type === "histogram" ? ["_bucket", "_sum", "_count"].map((suffix) => name + suffix) : [name];
   });
-  const blocks = [...page.matchAll(/^```promql\n([\s\S]*?)^```/gm)].map(([, block = ""]) => block);
+  const operations = await readFile(join(ROOT, "docs/operations.md"), "utf8");
+  const blocks = [...`${page}${operations}`.matchAll(/^```promql\n([\s\S]*?)^```/gm)].map(([, block = ""]) => block);
   const queries = blocks.flatMap((block) => block.split("\n").filter((line) => line !== "" && !line.startsWith("#")));
   return { names, queries };
 }
@@ -142,7 +143,7 @@ test.skipIf(PROMETHEUS_FAULT !== "")(
   async () => {
     const { names, queries } = await documented();
     expect(names.length).toBeGreaterThan(60);
-    expect(queries.length).toBeGreaterThan(10);
+    expect(queries.length).toBeGreaterThan(20);
     await using folder = await temporaryFolder();
     await writeSimulatedModel(folder.path, { name: "simulated", runMs: 5 });
     await using system = await DevSystem.start({ models: folder.path });
