@@ -114,9 +114,27 @@ export const BROKER_METRICS = defineMetrics({
     type: "counter",
     unit: "seconds",
     labels: ["model"],
-    help: "Compute time of all answered batches: the slots that the model keeps busy.",
+    help: "Compute time of batches: of those that were answered as their workers measured it, and what has passed of those that run.",
     asks: "Slots that a model keeps busy.",
     query: "sum by (model) (rate(millrace_broker_busy_seconds_total[1m]))",
+  },
+  millrace_broker_slots: {
+    type: "gauge",
+    unit: "slots",
+    labels: [],
+    help: "Slots of all ready workers: the batches that can run at one time.",
+    asks: "Share of the slots that are busy, as each broker sees it.",
+    query:
+      "sum by (instance) (rate(millrace_broker_busy_seconds_total[1m])) / sum by (instance) (millrace_broker_slots)",
+  },
+  millrace_broker_model_slots: {
+    type: "gauge",
+    unit: "slots",
+    labels: ["model"],
+    help: "Slots of the ready workers that serve the model. The models of a worker share its slots: the sum over models is no capacity.",
+    asks: "Share of the slots that could run a model which it keeps busy.",
+    query:
+      "sum by (instance, model) (rate(millrace_broker_busy_seconds_total[1m])) / sum by (instance, model) (millrace_broker_model_slots)",
   },
   millrace_broker_workers: {
     type: "gauge",

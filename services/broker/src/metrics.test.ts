@@ -67,6 +67,44 @@ test("an answered request: its residence, its stages, its batch", () => {
   expect(seen("millrace_broker_queue_wait_seconds")).toEqual({ "": [2, 0.02] });
 });
 
+test("what runs keeps slots busy while it runs; one that is answered counts as its worker measured it", () => {
+  const [gateway, worker] = [driver.gateway(), driver.worker()];
+  gateway.submit([1, 2], { budgetUs: 60_000_000, rows: 8 });
+  driver.decide();
+  const [first] = worker.jobs();
+  const busy: unknown[] = [];
+  for (let second = 1; second <= 3; second++) {
+    driver.advance(1_000);
+    busy.push(seen("millrace_broker_busy_seconds_total")[""]);
+  }
+  expect(busy).toEqual([1, 2, 3]);
+  worker.say(resultMessage(first!, 2_990));
+  // The next one has had the slot from then on.
+  expect(seen("millrace_broker_busy_seconds_total")).toEqual({ "": 3 });
+  driver.advance(1_000);
+  const [second] = worker.jobs();
+  expect(seen("millrace_broker_busy_seconds_total")).toEqual({ "": 3.99 });
+  driver.advance(1_000);
+  worker.say(resultMessage(second!, 1_980));
+  expect(seen("millrace_broker_busy_seconds_total")).toEqual({ "": 4.97 });
+});
+
+test("what ran on a worker that was lost has kept a slot busy, and what runs afterwards counts at once", () => {
+  const gateway = driver.gateway();
+  const [a, b] = [driver.worker("a"), driver.worker("b")];
+  gateway.submit([1], { budgetUs: 60_000_000 });
+  driver.decide();
+  const [holder, other] = a.jobs().length > 0 ? [a, b] : [b, a];
+  driver.advance(5_000);
+  expect(seen("millrace_broker_busy_seconds_total")).toEqual({ "": 5 });
+  holder.leave();
+  driver.decide();
+  const [job] = other.jobs();
+  driver.advance(500);
+  other.say(resultMessage(job!, 490));
+  expect(seen("millrace_broker_busy_seconds_total")).toEqual({ "": 5.49 });
+});
+
 test("why a batch left: it was full, or nothing was to be gained by waiting", () => {
   const gateway = driver.gateway();
   const worker = driver.worker("w", { curveMs: [[8, 10]] });
@@ -152,6 +190,19 @@ test("workers by state, with the credit of those that are ready; a model stays w
     "worker heartbeat_missed": 1,
     "worker disconnected": 2,
   });
+});
+
+test("capacity: slots of all ready workers, and for each model of those that serve it, once a worker", () => {
+  const versions = [modelOf("m"), modelOf("m", { version: "2" }), modelOf("n")];
+  const a = driver.worker("a", { slots: 2, models: versions });
+  driver.worker("b", { slots: 3 });
+  expect(seen("millrace_broker_slots")).toEqual({ "": 5 });
+  expect(seen("millrace_broker_model_slots")).toEqual({ "": 5 });
+  expect(seen("millrace_broker_model_slots", "n")).toEqual({ "": 2 });
+  a.say({ command: "DRAIN", reason: "", graceMs: 0 });
+  expect(seen("millrace_broker_slots")).toEqual({ "": 3 });
+  expect(seen("millrace_broker_model_slots")).toEqual({ "": 3 });
+  expect(seen("millrace_broker_model_slots", "n")).toEqual({});
 });
 
 test("retries say why, and lost messages are counted", () => {

@@ -18,7 +18,7 @@ import {
 } from "./observer.ts";
 import type { Request } from "./request.ts";
 import { TurnEndings } from "./turn-endings.ts";
-import type { Batch, WorkerSession } from "./worker-session.ts";
+import { type Batch, runningMs, type WorkerSession } from "./worker-session.ts";
 
 /** Models with series of their own, by name, the first ones: each costs some 350 lines of every page. */
 const MODELS_MAX = 100;
@@ -45,11 +45,17 @@ export class BrokerMetrics implements BrokerObserver {
   readonly #byRoute: (ModelMetrics | undefined)[] = [];
   readonly #peers: ReadonlyMap<string, Counter>;
   readonly #drops: ReadonlyMap<DropReason, Counter>;
+  readonly #slots: Gauge;
   readonly #endings = new TurnEndings();
+  /** What was told of batches while they run, in ms. */
+  readonly #toldMs = new WeakMap<Batch, number>();
+  /** Whether anybody says when batches end: only then their beginnings count. */
+  #hearsOfBatches = false;
 
   constructor(version: string) {
     recordProcess(this.values, { component: "broker", version });
     this.#modelNamed(OTHER_MODELS);
+    this.#slots = this.values.gauge("millrace_broker_slots", {});
     this.#peers = new Map(
       (["gateway", "worker"] as const).flatMap((peer) =>
         PEER_EVENTS.map((event) => [
@@ -80,6 +86,7 @@ export class BrokerMetrics implements BrokerObserver {
   }
 
   batchSent(batch: Batch, reason: BatchReason): void {
+    this.#hearsOfBatches = true;
     const metrics = this.#of(batch.model);
     metrics.batches[reason].add();
     metrics.batchRows.observe(batch.rows);
@@ -89,7 +96,7 @@ export class BrokerMetrics implements BrokerObserver {
   batchAnswered({ batch, computeMs, roundTripMs }: BatchRun): void {
     const metrics = this.#of(batch.model);
     metrics.batchCompute.observe(computeMs / 1000);
-    metrics.busy.add(computeMs / 1000);
+    metrics.ran(computeMs - (this.#toldMs.get(batch) ?? 0));
     metrics.roundTrip.observe(roundTripMs / 1000);
   }
 
@@ -150,14 +157,29 @@ export class BrokerMetrics implements BrokerObserver {
   #refresh({ models, sessions }: Broker, nowMs: number): void {
     const versions = models.all;
     for (const version of versions) this.#of(version);
+    if (this.#hearsOfBatches) this.#tellRunning(sessions.worker.values(), nowMs);
     for (const metrics of this.#byName.values()) metrics.refresh(nowMs);
     for (const version of versions) this.#of(version).queueRows.value += version.queuedRows;
     for (const [version, load] of surveyLoad(sessions.gateway.values())) this.#of(version).addLoad(load, nowMs);
     this.#refreshWorkers(versions, sessions.worker.values());
   }
 
+  /** A run may last for many seconds: what has passed of it is told now, and the rest when it is answered. */
+  #tellRunning(workers: Iterable<WorkerSession>, nowMs: number): void {
+    for (const { slots } of workers) {
+      for (const slot of slots) {
+        const [batch] = slot.batches;
+        if (batch === undefined) continue;
+        const ms = runningMs(slot, nowMs);
+        this.#of(batch.model).ran(ms - (this.#toldMs.get(batch) ?? 0));
+        this.#toldMs.set(batch, ms);
+      }
+    }
+  }
+
   #refreshWorkers(versions: readonly ModelVersion[], workers: Iterable<WorkerSession>): void {
     this.values.clear("millrace_broker_workers");
+    this.#slots.set(0);
     const count = (version: ModelVersion, state: WorkerState): Gauge => {
       const { model } = this.#of(version);
       const labels = { model, version: model === OTHER_MODELS ? "" : version.description.version, state };
@@ -169,10 +191,15 @@ export class BrokerMetrics implements BrokerObserver {
       const served = worker.state === "draining" ? worker.withdrawn : worker.models.keys();
       const state = worker.state === "active" ? "ready" : worker.state;
       const credits = worker.slots.reduce((sum, { granted, dispatched }) => sum + granted - dispatched, 0);
+      const models = new Set<ModelMetrics>();
       for (const version of served) {
         count(version, state).value++;
-        if (state === "ready") this.#of(version).credits.value += credits;
+        if (state !== "ready") continue;
+        this.#of(version).credits.value += credits;
+        models.add(this.#of(version));
       }
+      if (state === "ready") this.#slots.value += worker.slots.length;
+      for (const { slots } of models) slots.value += worker.slots.length;
     }
   }
 }

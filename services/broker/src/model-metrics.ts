@@ -34,16 +34,18 @@ export class ModelMetrics {
   readonly roundTrip: Histogram;
   readonly batchRows: Histogram;
   readonly batchCompute: Histogram;
-  readonly busy: Counter;
   readonly queueDepth: Gauge;
   readonly queueRows: Gauge;
   readonly oldestAge: Gauge;
   readonly inFlight: Gauge;
+  readonly slots: Gauge;
   readonly credits: Gauge;
+  readonly #busy: Counter;
   readonly #messages: Readonly<Record<Outcome, Counter>>;
   readonly #demand: Counter;
   readonly #rejects: Readonly<Partial<Record<ErrorCode, Counter>>>;
   #open = 0;
+  #busyMs = 0;
   /** Σ ends − Σ begins, in ms: with open × now it is the integral of the open requests over time. */
   #demandMs = 0;
 
@@ -65,11 +67,12 @@ export class ModelMetrics {
     this.roundTrip = values.histogram("millrace_broker_worker_roundtrip_seconds", { model });
     this.batchRows = values.histogram("millrace_broker_batch_rows", { model });
     this.batchCompute = values.histogram("millrace_broker_batch_compute_seconds", { model });
-    this.busy = values.counter("millrace_broker_busy_seconds_total", { model });
+    this.#busy = values.counter("millrace_broker_busy_seconds_total", { model });
     this.queueDepth = values.gauge("millrace_broker_queue_depth", { model });
     this.queueRows = values.gauge("millrace_broker_queue_rows", { model });
     this.oldestAge = values.gauge("millrace_broker_queue_oldest_age_seconds", { model });
     this.inFlight = values.gauge("millrace_broker_inflight_requests", { model });
+    this.slots = values.gauge("millrace_broker_model_slots", { model });
     this.credits = values.gauge("millrace_broker_worker_credits", { model });
     this.#messages = record(OUTCOMES, (outcome) =>
       values.counter("millrace_broker_messages_total", { model, outcome }),
@@ -98,9 +101,16 @@ export class ModelMetrics {
     this.durations[outcome].observe((nowMs - receivedMs) / 1000);
   }
 
+  /** Slots have run the model for so long, in ms; less than 0 where too much of it was told before. */
+  ran(ms: number): void {
+    this.#busyMs += ms;
+  }
+
   /** Sets what follows from the rest, and the levels to 0: they are added up by version. */
   refresh(nowMs: number): void {
-    for (const level of [this.queueDepth, this.queueRows, this.oldestAge, this.inFlight, this.credits]) level.set(0);
+    const { queueDepth, queueRows, oldestAge, inFlight, slots, credits } = this;
+    for (const level of [queueDepth, queueRows, oldestAge, inFlight, slots, credits]) level.set(0);
+    this.#busy.raiseTo(this.#busyMs / 1000);
     this.#demand.raiseTo((this.#demandMs + this.#open * nowMs) / 1000);
     for (const outcome of OUTCOMES) this.#messages[outcome].raiseTo(this.durations[outcome].count);
   }

@@ -34,7 +34,14 @@ export type Slot = {
   granted: number;
   dispatched: number;
   lastDispatchMs: number;
+  /** Since when `batches[0]` has had the slot, as far as that is seen from here. */
+  heldSinceMs: number;
 };
+
+/** How long the batch that runs on a slot has had it, in ms; 0 where none runs. */
+export function runningMs({ batches, heldSinceMs }: Slot, nowMs: number): number {
+  return batches.length === 0 ? 0 : Math.max(0, nowMs - heldSinceMs);
+}
 
 /** A worker's session: its slots with their credit, and the models that it serves. */
 export class WorkerSession extends PeerSession {
@@ -72,6 +79,7 @@ export class WorkerSession extends PeerSession {
       granted: 0,
       dispatched: 0,
       lastDispatchMs: -Infinity,
+      heldSinceMs: -Infinity,
     }));
   }
 
@@ -100,6 +108,7 @@ export class WorkerSession extends PeerSession {
   /** Puts a batch on its slot: it is sent now. */
   take(batch: Batch): void {
     const { slot } = batch;
+    if (slot.batches.length === 0) slot.heldSinceMs = batch.dispatchedMs;
     slot.batches.push(batch);
     slot.dispatched++;
     slot.lastDispatchMs = batch.dispatchedMs;
@@ -120,7 +129,8 @@ export class WorkerSession extends PeerSession {
 
   /** Takes a batch off its slot: it has been answered, handed back or lost. What was staged behind it runs from now on. */
   retire(batch: Batch, nowMs: number): void {
-    const { batches } = batch.slot;
+    const { slot } = batch;
+    const { batches } = slot;
     const at = batches.indexOf(batch);
     if (at < 0) return;
     batches.splice(at, 1);
@@ -128,6 +138,8 @@ export class WorkerSession extends PeerSession {
     this.batchesOut--;
     if (this.isolated === batch) this.isolated = undefined;
     const next = batches[0];
-    if (at === 0 && next !== undefined) next.predictedEndMs = nowMs + next.predictedMs;
+    if (at > 0 || next === undefined) return;
+    next.predictedEndMs = nowMs + next.predictedMs;
+    slot.heldSinceMs = nowMs;
   }
 }

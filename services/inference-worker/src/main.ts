@@ -32,7 +32,7 @@ export async function main(argv: string[]): Promise<void> {
   let worker: Worker | undefined;
   void runUntilSignal({ lifecycle, logger, drainGraceMs, left: () => `${worker?.outstanding ?? 0} batches` });
 
-  const metrics = new WorkerMetrics(packageJson.version);
+  const metrics = new WorkerMetrics({ version: packageJson.version, slots: options.slots });
   const admin = await startAdminServer({
     host: options.adminHost,
     port: options.adminPort,
@@ -65,7 +65,7 @@ export async function main(argv: string[]): Promise<void> {
     threads,
     threadsPerSlot,
     logger,
-    onLoaded: (model, seconds) => metrics.loaded(model, { seconds, slots: threads.length }),
+    onLoaded: (model, seconds) => metrics.loaded(model, seconds),
   });
   if (lifecycle.state !== "starting") return;
   worker = new Worker({

@@ -5,8 +5,8 @@ export const WORKER_METRICS = defineMetrics({
   millrace_worker_slots: {
     type: "gauge",
     unit: "slots",
-    labels: ["model"],
-    help: "Execution lanes that run the model; all models of a worker share them.",
+    labels: [],
+    help: "Execution lanes of the worker; all of its models share them.",
   },
   millrace_worker_busy_seconds_total: {
     type: "counter",
@@ -14,7 +14,8 @@ export const WORKER_METRICS = defineMetrics({
     labels: ["model"],
     help: "Time that slots were taken by batches of the model, from the start of the run to its end.",
     asks: "Share of the slots' time that a model takes.",
-    query: "sum by (model) (rate(millrace_worker_busy_seconds_total[1m])) / sum by (model) (millrace_worker_slots)",
+    query:
+      "sum by (model) (rate(millrace_worker_busy_seconds_total[1m])) / on () group_left () sum(millrace_worker_slots)",
   },
   millrace_worker_batches_total: {
     type: "counter",

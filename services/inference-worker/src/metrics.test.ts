@@ -26,8 +26,8 @@ const MODEL: WorkerModel = {
 };
 
 function loadedMetrics(): WorkerMetrics {
-  const metrics = new WorkerMetrics("0.0.0");
-  metrics.loaded(MODEL, { seconds: 1.5, slots: 2 });
+  const metrics = new WorkerMetrics({ version: "0.0.0", slots: 2 });
+  metrics.loaded(MODEL, 1.5);
   return metrics;
 }
 
@@ -49,13 +49,18 @@ test("a model that is loaded is shown with its digest, and with 0 for what has n
     { labels: { model: "digits", version: "2", sha256: "abc", provider: "cpu" }, recorder: { value: 1 } },
   ]);
   expect(values.gauge("millrace_worker_model_load_seconds", { model: "digits", version: "2" }).value).toBe(1.5);
-  expect(values.gauge("millrace_worker_slots", { model: "digits" }).value).toBe(2);
   expect(values.series("millrace_worker_rows_total")).toMatchObject([{ recorder: { value: 0 } }]);
 });
 
+test("the slots are those of the worker, and not of each of its models", () => {
+  const metrics = loadedMetrics();
+  metrics.loaded({ ...MODEL, index: 4, model: { ...MODEL.model, name: "faces" } }, 1);
+  expect(metrics.values.series("millrace_worker_slots")).toMatchObject([{ labels: {}, recorder: { value: 2 } }]);
+});
+
 test("a model that cannot serve has no series", () => {
-  const metrics = new WorkerMetrics("0.0.0");
-  metrics.loaded({ ...MODEL, model: { ...MODEL.model, state: "failed" } }, { seconds: 1, slots: 2 });
+  const metrics = new WorkerMetrics({ version: "0.0.0", slots: 2 });
+  metrics.loaded({ ...MODEL, model: { ...MODEL.model, state: "failed" } }, 1);
   expect(metrics.values.series("millrace_worker_model_info")).toEqual([]);
 });
 

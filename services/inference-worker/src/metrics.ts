@@ -56,19 +56,20 @@ export class WorkerMetrics implements WorkerObserver {
   readonly links = new LinkMetrics(this.values, "worker");
   readonly #models: ModelRecorders[] = [];
 
-  constructor(version: string) {
+  /** `slots`: its execution lanes. */
+  constructor({ version, slots }: { readonly version: string; readonly slots: number }) {
     recordProcess(this.values, { component: "worker", version });
+    this.values.gauge("millrace_worker_slots", {}).set(slots);
   }
 
-  /** Takes a model that was loaded, or that cannot serve; the latter has no series. */
-  loaded({ index, model }: WorkerModel, given: { readonly seconds: number; readonly slots: number }): void {
+  /** Takes a model that was loaded in so many seconds, or that cannot serve; the latter has no series. */
+  loaded({ index, model }: WorkerModel, seconds: number): void {
     if (model.state !== "ready") return;
     const { values } = this;
     const { name, version, digest } = model;
     const provider = model.platform === "simulated" ? "simulated" : "cpu";
     values.gauge("millrace_worker_model_info", { model: name, version, sha256: digest, provider }).set(1);
-    values.gauge("millrace_worker_model_load_seconds", { model: name, version }).set(given.seconds);
-    values.gauge("millrace_worker_slots", { model: name }).set(given.slots);
+    values.gauge("millrace_worker_model_load_seconds", { model: name, version }).set(seconds);
     for (const reason of USUAL_ERRORS) values.counter("millrace_worker_errors_total", { model: name, reason });
     this.#models[index] = {
       name,

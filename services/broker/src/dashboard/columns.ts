@@ -29,7 +29,7 @@ export const BATCH_CLASSES = [
  * - stages: mean of the requests that a worker answered, in ms.
  * - `queued` requests wait at its end, the oldest for `oldest_ms`; `open` are received and not answered.
  * - batch classes: batches that were sent, per second; `batch_rows`: their mean size, in rows.
- * - `busy`: slots that ran a model, on average; `slots`: those of the workers that serve it.
+ * - `busy`: slots that ran a model, on average over the second; `slots`: those of the ready workers that serve it.
  */
 export const COLUMNS = [
   "at",

@@ -7,7 +7,7 @@ import { Feed } from "./feed.ts";
 import type { Now, SecondFrame, StartFrame } from "./frames.ts";
 import { Incidents } from "./incidents.ts";
 import { pageRoutes, type RouteHandler } from "./page-files.ts";
-import { type MetricSource, readModels, readWorkers } from "./readings.ts";
+import { type MetricSource, readModels, readSlots, readWorkers } from "./readings.ts";
 import { Sampler } from "./sampler.ts";
 import { WorkerTable } from "./worker-table.ts";
 
@@ -77,10 +77,8 @@ export class Dashboard {
     const { metrics } = this.#options;
     const time = { nowMs: performance.now(), wallMs: Date.now() };
     metrics.refresh();
-    const workers = readWorkers(core.sessions.worker);
-    this.#table.update(workers, time);
-    const slots = workers.reduce((sum, worker) => sum + (worker.state === "active" ? worker.slots : 0), 0);
-    this.#sampler.sample(readModels(core.models.all, metrics), time, slots);
+    this.#table.update(readWorkers(core.sessions.worker, time.nowMs), time);
+    this.#sampler.sample(readModels(core.models.all, metrics), time, readSlots(metrics));
     this.#notice(core.state, time.wallMs / 1000);
     const loop = performance.eventLoopUtilization();
     this.#loopBusy = Number(performance.eventLoopUtilization(loop, this.#loop).utilization.toFixed(4));

@@ -1,5 +1,6 @@
 import type { Broker } from "../broker.ts";
 import type { ModelVersion } from "../model-version.ts";
+import { runningMs } from "../worker-session.ts";
 import { OUTCOMES, STAGES_SEEN } from "./columns.ts";
 import type { HistogramReading, ModelReading } from "./sampler.ts";
 import type { WorkerReading } from "./worker-table.ts";
@@ -15,7 +16,9 @@ type ValueName =
   | "millrace_broker_queue_depth"
   | "millrace_broker_queue_oldest_age_seconds"
   | "millrace_broker_inflight_requests"
-  | "millrace_broker_busy_seconds_total";
+  | "millrace_broker_busy_seconds_total"
+  | "millrace_broker_slots"
+  | "millrace_broker_model_slots";
 
 /** What `/metrics` shows, with its gauges fresh: the page is made of the same recorders, so that both tell the same. */
 export type MetricSource = {
@@ -30,18 +33,18 @@ export function readModels(versions: readonly ModelVersion[], metrics: MetricSou
   const durations = byModel(metrics.series("millrace_broker_request_duration_seconds"), "outcome");
   const stages = byModel(metrics.series("millrace_broker_stage_duration_seconds"), "stage");
   const batchRows = byModel(metrics.series("millrace_broker_batch_rows"));
-  const [queued, oldest, running, busy] = (
+  const [queued, oldest, running, busy, slots] = (
     [
       "millrace_broker_queue_depth",
       "millrace_broker_queue_oldest_age_seconds",
       "millrace_broker_inflight_requests",
       "millrace_broker_busy_seconds_total",
+      "millrace_broker_model_slots",
     ] as const
   ).map((name) => byModel(metrics.series(name)));
   const served = byName(versions);
   return [...durations].map(([name, outcomes]) => {
     const times = stages.get(name);
-    const ofName = served.get(name) ?? [];
     const waiting = queued?.get(name)?.get("")?.value ?? 0;
     return {
       name,
@@ -54,13 +57,19 @@ export function readModels(versions: readonly ModelVersion[], metrics: MetricSou
       queued: waiting,
       oldestMs: (oldest?.get(name)?.get("")?.value ?? 0) * 1000,
       open: waiting + (running?.get(name)?.get("")?.value ?? 0),
-      ...capacityOf(ofName),
+      workers: new Set((served.get(name) ?? []).flatMap((version) => [...version.workers])).size,
+      slots: slots?.get(name)?.get("")?.value ?? 0,
     };
   });
 }
 
+/** Slots of all ready workers. */
+export function readSlots(metrics: MetricSource): number {
+  return metrics.series("millrace_broker_slots").reduce((sum, { recorder }) => sum + recorder.value, 0);
+}
+
 /** Every worker that is connected. */
-export function readWorkers(sessions: Broker["sessions"]["worker"]): WorkerReading[] {
+export function readWorkers(sessions: Broker["sessions"]["worker"], nowMs: number): WorkerReading[] {
   return [...sessions.values()].map(({ peer, epoch, instance, state, slots, batchesOut, work, models }) => ({
     id: `${peer} ${epoch}`,
     name: instance,
@@ -68,17 +77,10 @@ export function readWorkers(sessions: Broker["sessions"]["worker"]): WorkerReadi
     slots: slots.length,
     credits: slots.reduce((sum, { granted, dispatched }) => sum + granted - dispatched, 0),
     out: batchesOut,
+    runningMs: slots.reduce((sum, slot) => sum + runningMs(slot, nowMs), 0),
     work: [...work].map(([version, tally]) => ({ model: version.description.name, tally })),
     serves: new Set([...models.keys()].map(({ description }) => description.name)),
   }));
-}
-
-/** Workers that serve any of these versions, and the slots of these workers. */
-function capacityOf(versions: readonly ModelVersion[]): { readonly workers: number; readonly slots: number } {
-  const workers = new Set(versions.flatMap((version) => [...version.workers]));
-  let slots = 0;
-  for (const worker of workers) slots += worker.slots.length;
-  return { workers: workers.size, slots };
 }
 
 function byName(versions: readonly ModelVersion[]): Map<string, ModelVersion[]> {

@@ -29,14 +29,14 @@ export type ModelReading = {
   /** Sums over the requests that a worker answered, in ms, in the order of STAGES_SEEN; `answered`: how many these are. */
   readonly stageMs: ArrayLike<number>;
   readonly answered: number;
-  /** Batches that were sent, by their rows; and the time that models ran, in s, summed over slots. */
+  /** Batches that were sent, by their rows; and the time that models ran, in s, summed over slots, running batches included. */
   readonly batchRows: HistogramReading;
   readonly busyS: number;
   /** Requests that wait, how long the oldest of them has, and all that have not ended. */
   readonly queued: number;
   readonly oldestMs: number;
   readonly open: number;
-  /** Ready workers that serve it, and their slots. */
+  /** Workers that serve it, and the slots of those of them that are ready. */
   readonly workers: number;
   readonly slots: number;
 };

@@ -3,7 +3,7 @@ import { WorkTally } from "../work-tally.ts";
 import { type WorkerReading, WorkerTable } from "./worker-table.ts";
 
 function worker(given: Partial<WorkerReading> = {}): WorkerReading {
-  const none = { slots: 1, credits: 2, out: 0, work: [], serves: new Set(["digits"]) };
+  const none = { slots: 1, credits: 2, out: 0, runningMs: 0, work: [], serves: new Set(["digits"]) };
   return { id: "a", name: "worker-1", state: "active", ...none, ...given };
 }
 
@@ -54,6 +54,12 @@ test("one that has said that it leaves has stopped, even where nobody looked in 
     ["worker-1", "draining", 2],
     ["worker-2", "stopped", 2],
   ]);
+});
+
+test("a worker is busy while a run lasts that is longer than what the table looks back", () => {
+  const watch = new Watch();
+  for (let s = 0; s <= 8; s++) watch.tick([worker({ slots: 2, runningMs: 1_000 * s })]);
+  expect(watch.table.rows(undefined).shown[0]).toMatchObject({ busy: 0.5, batchesPerS: 0 });
 });
 
 test("rates are over the last five seconds, batch times are of the model that is looked at", () => {

@@ -19,6 +19,8 @@ export type WorkerReading = {
   /** Batches that it would take now, and those that it has. */
   readonly credits: number;
   readonly out: number;
+  /** How long the batches that run now have done so, in ms, summed over its slots. */
+  readonly runningMs: number;
   /** What it has run, of one version after another; and the models that it serves now. */
   readonly work: readonly { readonly model: string; readonly tally: WorkTally }[];
   readonly serves: ReadonlySet<string>;
@@ -121,8 +123,9 @@ function orderOf({ goneAtMs, sinceWallMs }: Seen): number {
   return goneAtMs === Infinity ? -Infinity : -sinceWallMs;
 }
 
-function workOf({ work }: WorkerReading, atMs: number): Work {
-  let [batches, rows, computeMs] = [0, 0, 0];
+/** Runs count as they go on: they may last longer than what the table looks back. */
+function workOf({ work, runningMs }: WorkerReading, atMs: number): Work {
+  let [batches, rows, computeMs] = [0, 0, runningMs];
   for (const { tally } of work) {
     batches += tally.batches;
     rows += tally.rows;

@@ -49,6 +49,7 @@ function tilesOf(history, now) {
   const ok = mean("ok") ?? 0;
   const lost = ["shed", "expired", "error"].reduce((sum, name) => sum + (mean(name) ?? 0), 0);
   const oldestMs = history.latest("oldest_ms") ?? 0;
+  // Who drains goes on running on slots that nobody offers any more.
   const [busy, slots] = [mean("busy") ?? 0, history.latest("slots") ?? 0];
   const isEmpty = ok + lost === 0;
   const suspects = now.table.filter(({ state }) => state === "suspect" || state === "draining").length;
