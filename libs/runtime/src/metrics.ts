@@ -68,6 +68,14 @@ export class Histogram {
 
 type RecorderOf<Type extends MetricRow["type"]> = { counter: Counter; gauge: Gauge; histogram: Histogram }[Type];
 
+/** A recorder for each value that a label has. */
+export function byLabel<const Value extends string, Recorder>(
+  values: readonly Value[],
+  make: (value: Value) => Recorder,
+): Record<Value, Recorder> {
+  return Object.fromEntries(values.map((value) => [value, make(value)])) as Record<Value, Recorder>;
+}
+
 /** The labels of one series, in the order of the table. */
 export type Labels = Readonly<Record<string, string>>;
 

@@ -6,6 +6,7 @@ export {
   type Readiness,
   startAdminServer,
 } from "./admin-server.ts";
+export { ByModel, OTHER_MODELS } from "./by-model.ts";
 export { brokersSchema } from "./broker-address.ts";
 export { COMMON_OPTIONS, LOG_LEVELS, type LogLevel, processName } from "./common-options.ts";
 export { DISCOVERY_OPTIONS } from "./discovery-options.ts";
@@ -28,7 +29,7 @@ export {
   ROWS_BUCKETS,
   STAGE_BUCKETS,
 } from "./metric-table.ts";
-export { Counter, type Family, Gauge, Histogram, type Labels, Metrics, type Series } from "./metrics.ts";
+export { byLabel, Counter, type Family, Gauge, Histogram, type Labels, Metrics, type Series } from "./metrics.ts";
 export { MetricsPage, type MetricsSource } from "./metrics-page.ts";
 export {
   defineOptions,

@@ -1,7 +1,7 @@
 import type { BatchReason } from "@millrace/scheduling";
 import { performance } from "node:perf_hooks";
 import { type ErrorCode, errorCodeOf, outcomeOf } from "@millrace/protocol";
-import { type Counter, type Gauge, Metrics, recordProcess } from "@millrace/runtime";
+import { ByModel, type Counter, type Gauge, Metrics, OTHER_MODELS, recordProcess } from "@millrace/runtime";
 import type { Broker } from "./broker.ts";
 import { surveyLoad } from "./load-survey.ts";
 import { BROKER_METRICS } from "./metric-table.ts";
@@ -20,12 +20,6 @@ import type { Request } from "./request.ts";
 import { TurnEndings } from "./turn-endings.ts";
 import { type Batch, runningMs, type WorkerSession } from "./worker-session.ts";
 
-/** Models with series of their own, by name, the first ones: each costs some 350 lines of every page. */
-const MODELS_MAX = 100;
-
-/** The label of all others, and of requests whose route is not known. No model has this name. */
-const OTHER_MODELS = "";
-
 /** A gateway cancels what has run out of time. The two clocks agree this well, in ms, on when that was. */
 const EXPIRY_SLACK_MS = 10;
 
@@ -40,7 +34,7 @@ type WorkerState = (typeof WORKER_STATES)[number];
  */
 export class BrokerMetrics implements BrokerObserver {
   readonly values = new Metrics(BROKER_METRICS);
-  readonly #byName = new Map<string, ModelMetrics>();
+  readonly #models = new ByModel((model) => new ModelMetrics(this.values, model));
   /** The same by route: one look-up a call. */
   readonly #byRoute: (ModelMetrics | undefined)[] = [];
   readonly #peers: ReadonlyMap<string, Counter>;
@@ -54,7 +48,6 @@ export class BrokerMetrics implements BrokerObserver {
 
   constructor(version: string) {
     recordProcess(this.values, { component: "broker", version });
-    this.#modelNamed(OTHER_MODELS);
     this.#slots = this.values.gauge("millrace_broker_slots", {});
     this.#peers = new Map(
       (["gateway", "worker"] as const).flatMap((peer) =>
@@ -79,7 +72,7 @@ export class BrokerMetrics implements BrokerObserver {
   }
 
   refused(model: ModelVersion | undefined, code: ErrorCode, nowMs: number): void {
-    const metrics = model === undefined ? this.#modelNamed(OTHER_MODELS) : this.#of(model);
+    const metrics = model === undefined ? this.#models.others : this.#of(model);
     metrics.reject(code);
     metrics.begin(nowMs);
     this.#endings.add(metrics, outcomeOf(code), nowMs);
@@ -142,23 +135,14 @@ export class BrokerMetrics implements BrokerObserver {
 
   #of(version: ModelVersion): ModelMetrics {
     const { route, description } = version;
-    return (this.#byRoute[route] ??= this.#modelNamed(description.name));
-  }
-
-  #modelNamed(name: string): ModelMetrics {
-    const known = this.#byName.get(name);
-    if (known !== undefined) return known;
-    if (this.#byName.size > MODELS_MAX) return this.#byName.get(OTHER_MODELS)!;
-    const metrics = new ModelMetrics(this.values, name);
-    this.#byName.set(name, metrics);
-    return metrics;
+    return (this.#byRoute[route] ??= this.#models.of(description.name));
   }
 
   #refresh({ models, sessions }: Broker, nowMs: number): void {
     const versions = models.all;
     for (const version of versions) this.#of(version);
     if (this.#hearsOfBatches) this.#tellRunning(sessions.worker.values(), nowMs);
-    for (const metrics of this.#byName.values()) metrics.refresh(nowMs);
+    for (const metrics of this.#models.all()) metrics.refresh(nowMs);
     for (const version of versions) this.#of(version).queueRows.value += version.queuedRows;
     for (const [version, load] of surveyLoad(sessions.gateway.values())) this.#of(version).addLoad(load, nowMs);
     this.#refreshWorkers(versions, sessions.worker.values());

@@ -1,13 +1,9 @@
 import type { BatchReason } from "@millrace/scheduling";
 import { type ErrorCode, type Outcome, OUTCOMES } from "@millrace/protocol";
-import type { Counter, Gauge, Histogram, Metrics } from "@millrace/runtime";
+import { byLabel, type Counter, type Gauge, type Histogram, type Metrics } from "@millrace/runtime";
 import type { ModelLoad } from "./load-survey.ts";
 import type { BROKER_METRICS } from "./metric-table.ts";
-import { BATCH_REASONS, RETRY_REASONS, type RetryReason } from "./observer.ts";
-
-/** The stages that the broker knows the time of; together with the sending they are a request's residence. */
-export const BROKER_STAGES = ["broker_queue", "retry", "batch_wait", "compute", "network"] as const;
-export type BrokerStage = (typeof BROKER_STAGES)[number];
+import { BATCH_REASONS, BROKER_STAGES, type BrokerStage, RETRY_REASONS, type RetryReason } from "./observer.ts";
 
 /** The error codes that the broker itself gives. */
 const REJECT_CODES: readonly ErrorCode[] = [
@@ -51,16 +47,16 @@ export class ModelMetrics {
 
   constructor(values: Metrics<typeof BROKER_METRICS>, model: string) {
     this.model = model;
-    this.durations = record(OUTCOMES, (outcome) =>
+    this.durations = byLabel(OUTCOMES, (outcome) =>
       values.histogram("millrace_broker_request_duration_seconds", { model, outcome }),
     );
-    this.stages = record(BROKER_STAGES, (stage) =>
+    this.stages = byLabel(BROKER_STAGES, (stage) =>
       values.histogram("millrace_broker_stage_duration_seconds", { model, stage }),
     );
-    this.batches = record(BATCH_REASONS, (reason) =>
+    this.batches = byLabel(BATCH_REASONS, (reason) =>
       values.counter("millrace_broker_batches_total", { model, reason }),
     );
-    this.retries = record(RETRY_REASONS, (reason) =>
+    this.retries = byLabel(RETRY_REASONS, (reason) =>
       values.counter("millrace_broker_retries_total", { model, reason }),
     );
     this.queueWait = values.histogram("millrace_broker_queue_wait_seconds", { model });
@@ -74,11 +70,11 @@ export class ModelMetrics {
     this.inFlight = values.gauge("millrace_broker_inflight_requests", { model });
     this.slots = values.gauge("millrace_broker_model_slots", { model });
     this.credits = values.gauge("millrace_broker_worker_credits", { model });
-    this.#messages = record(OUTCOMES, (outcome) =>
+    this.#messages = byLabel(OUTCOMES, (outcome) =>
       values.counter("millrace_broker_messages_total", { model, outcome }),
     );
     this.#demand = values.counter("millrace_broker_demand_request_seconds_total", { model });
-    this.#rejects = record(REJECT_CODES, (reason) =>
+    this.#rejects = byLabel(REJECT_CODES, (reason) =>
       values.counter("millrace_broker_rejected_total", { model, reason }),
     );
   }
@@ -120,8 +116,4 @@ export class ModelMetrics {
     this.inFlight.value += inFlight;
     this.oldestAge.set(Math.max(this.oldestAge.value, (nowMs - oldestMs) / 1000));
   }
-}
-
-function record<const Key extends string, Value>(keys: readonly Key[], make: (key: Key) => Value): Record<Key, Value> {
-  return Object.fromEntries(keys.map((key) => [key, make(key)])) as Record<Key, Value>;
 }

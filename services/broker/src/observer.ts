@@ -4,6 +4,10 @@ import type { ModelVersion } from "./model-version.ts";
 import type { Request } from "./request.ts";
 import type { Batch } from "./worker-session.ts";
 
+/** The stages that the broker knows the time of; together with the sending they are a request's residence. */
+export const BROKER_STAGES = ["broker_queue", "retry", "batch_wait", "compute", "network"] as const;
+export type BrokerStage = (typeof BROKER_STAGES)[number];
+
 /**
  * Why a batch left. `full`: it holds as many rows as the model takes. `paced`: held, or grown, to the batch that the arrivals call for.
  * `deadline`: its most urgent request allowed no more rows, or no more waiting. `idle`: nothing was to be gained by waiting.

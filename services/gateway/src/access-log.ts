@@ -1,5 +1,5 @@
-import { ERROR_CODES, type ErrorCode, outcomeOf } from "@millrace/protocol";
-import type { CallEnd } from "./call-end.ts";
+import { ERROR_CODES, type ErrorCode } from "@millrace/protocol";
+import { type CallEnd, httpOutcomeOf } from "./call-end.ts";
 
 /** Lines a second for each reason that a request was not served; what is beyond is counted and told in one line. */
 const LINES_PER_SECOND = 10;
@@ -54,7 +54,7 @@ export class AccessLog {
     for (const [code, count] of this.#counts) {
       const omitted = count - LINES_PER_SECOND;
       if (omitted <= 0) continue;
-      const fields = { "error.code": code, outcome: wordOf(code), omitted };
+      const fields = { "error.code": code, outcome: httpOutcomeOf(code), omitted };
       lines.push({ level: levelOf(code), fields, text: `${omitted} more requests ended with ${code}` });
     }
     this.#counts.clear();
@@ -71,7 +71,7 @@ function lineOf(end: CallEnd, nowMs: number): AccessLine {
     "http.request.method": exchange.method,
     "url.path": exchange.path.slice(0, PATH_CHARACTERS),
     "http.response.status_code": status,
-    outcome: wordOf(code),
+    outcome: httpOutcomeOf(code),
   };
   if (model !== undefined) Object.assign(fields, { model: model.name, model_version: model.version });
   if (code !== undefined) fields["error.code"] = code;
@@ -81,12 +81,6 @@ function lineOf(end: CallEnd, nowMs: number): AccessLine {
   if (trace !== undefined) fields["trace.id"] = trace;
   if (stages !== undefined) Object.assign(fields, stageFields(stages));
   return { level: levelOf(code), fields, text: code === undefined ? "request served" : `request ended: ${code}` };
-}
-
-/** How it ended, in the words of metrics and dashboard; `invalid` is HTTP's alone. */
-function wordOf(code: ErrorCode | undefined): string {
-  if (code === undefined) return "ok";
-  return ERROR_CODES[code].fault === "client" && code !== "cancelled" ? "invalid" : outcomeOf(code);
 }
 
 function levelOf(code: ErrorCode | undefined): AccessLine["level"] {

@@ -1,4 +1,4 @@
-import type { ErrorCode, ModelDescription } from "@millrace/protocol";
+import { ERROR_CODES, type ErrorCode, type ModelDescription, type Outcome, outcomeOf } from "@millrace/protocol";
 import { errorResponse } from "./error-response.ts";
 import type { Exchange } from "./exchange.ts";
 import type { StageDurations } from "./inference.ts";
@@ -20,6 +20,16 @@ export type CallEnd = {
   /** Where its time went, in the gateway and behind it; undefined where no answer came from there. */
   readonly stages: { readonly own: GatewayDurations; readonly behind: StageDurations } | undefined;
 };
+
+/** How a call ends in HTTP, in metrics and log: as in the broker, and `invalid` where the client is to blame. */
+export type HttpOutcome = Outcome | "invalid";
+
+/** The outcome of a call that ended with this error; undefined: with a result. */
+export function httpOutcomeOf(code: ErrorCode | undefined): HttpOutcome {
+  if (code === undefined) return "ok";
+  const outcome = outcomeOf(code);
+  return outcome === "error" && ERROR_CODES[code].fault === "client" ? "invalid" : outcome;
+}
 
 /** Who watches calls begin and end: metrics and the access log. */
 export type CallObserver = {

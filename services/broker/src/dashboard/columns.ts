@@ -1,10 +1,7 @@
+import { OUTCOMES } from "@millrace/protocol";
+import { BROKER_STAGES } from "../observer.ts";
+
 /** What a second on the page consists of. The page reads a sample by these names; their order is that of the numbers. */
-
-/** How a request ended, in the order in which the page stacks it. */
-export const OUTCOMES = ["ok", "shed", "expired", "error", "cancelled"] as const;
-
-/** The stages that the broker can tell apart. */
-export const STAGES_SEEN = ["broker_queue", "batch_wait", "compute", "network", "retry"] as const;
 
 /** The quantiles of the time in the broker. */
 export const QUANTILES = { p50: 0.5, p95: 0.95, p99: 0.99 } as const;
@@ -37,7 +34,7 @@ export const COLUMNS = [
   "p50",
   "p95",
   "p99",
-  ...STAGES_SEEN,
+  ...BROKER_STAGES,
   "queued",
   "oldest_ms",
   "open",

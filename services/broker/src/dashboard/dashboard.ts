@@ -1,12 +1,14 @@
 import { performance } from "node:perf_hooks";
+import { type Outcome, OUTCOMES } from "@millrace/protocol";
+import { type AdminHandler, OTHER_MODELS } from "@millrace/runtime";
 import type { Broker, BrokerReport } from "../broker.ts";
 import { BrokerEvents } from "./broker-events.ts";
-import { COLUMNS, OUTCOMES, WINDOW_S } from "./columns.ts";
+import { COLUMNS, WINDOW_S } from "./columns.ts";
 import { EventLog } from "./event-log.ts";
 import { Feed } from "./feed.ts";
 import type { Now, SecondFrame, StartFrame } from "./frames.ts";
 import { Incidents } from "./incidents.ts";
-import { pageRoutes, type RouteHandler } from "./page-files.ts";
+import { pageRoutes } from "./page-files.ts";
 import { type MetricSource, readModels, readSlots, readWorkers } from "./readings.ts";
 import { Sampler } from "./sampler.ts";
 import { WorkerTable } from "./worker-table.ts";
@@ -38,14 +40,15 @@ export class Dashboard {
   #loopBusy = 0;
   #state = "serving";
   /** Path → handler, for the admin server. */
-  readonly routes: Readonly<Record<string, RouteHandler>>;
+  readonly routes: Readonly<Record<string, AdminHandler>>;
 
   constructor(options: DashboardOptions) {
     this.#options = options;
-    this.#sampler = new Sampler(
-      options.bounds.map((seconds) => seconds * 1000),
-      this.#startedMs,
-    );
+    this.#sampler = new Sampler({
+      bounds: options.bounds.map((seconds) => seconds * 1000),
+      otherModels: OTHER_MODELS,
+      nowMs: this.#startedMs,
+    });
     this.#feed = new Feed({
       lineOf: (model) => this.#sampler.line(model),
       startFrame: (model) => this.#startFrame(model),
@@ -91,7 +94,7 @@ export class Dashboard {
     this.#state = state;
     const observations = this.#sampler.models().shown.map(({ name, workers }) => {
       const totals = this.#sampler.line(name)?.totals ?? [];
-      const ended = (outcome: (typeof OUTCOMES)[number]): number => totals[OUTCOMES.indexOf(outcome)] ?? 0;
+      const ended = (outcome: Outcome): number => totals[OUTCOMES.indexOf(outcome)] ?? 0;
       return { model: name, workers, shed: ended("shed"), expired: ended("expired"), error: ended("error") };
     });
     for (const entry of this.#incidents.observe(observations, at)) this.#log.add(entry);

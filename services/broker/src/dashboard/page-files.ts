@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from "node:fs";
-import type { IncomingMessage, ServerResponse } from "node:http";
 import { extname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { AdminHandler } from "@millrace/runtime";
 
 const PAGE = join(import.meta.dirname, "page");
 
@@ -22,13 +22,10 @@ const SECURITY_HEADERS = {
   "cross-origin-resource-policy": "same-origin",
 };
 
-/** Answers a request; what the admin server calls for a route. */
-export type RouteHandler = (request: IncomingMessage, response: ServerResponse) => void;
-
 /** The files of the page by their path, read once: the page itself, its scripts and style, and uPlot's. */
-export function pageRoutes(): Record<string, RouteHandler> {
+export function pageRoutes(): Record<string, AdminHandler> {
   const uplot = (name: string): string => fileURLToPath(import.meta.resolve(`uplot/dist/${name}`));
-  const routes: Record<string, RouteHandler> = {
+  const routes: Record<string, AdminHandler> = {
     "/dashboard": file(join(PAGE, "index.html")),
     "/dashboard/uplot.js": file(uplot("uPlot.iife.min.js")),
     "/dashboard/uplot.css": file(uplot("uPlot.min.css")),
@@ -39,7 +36,7 @@ export function pageRoutes(): Record<string, RouteHandler> {
   return routes;
 }
 
-function file(path: string): RouteHandler {
+function file(path: string): AdminHandler {
   const bytes = readFileSync(path);
   const headers = {
     ...SECURITY_HEADERS,

@@ -1,7 +1,8 @@
+import { OUTCOMES } from "@millrace/protocol";
 import type { Broker } from "../broker.ts";
 import type { ModelVersion } from "../model-version.ts";
+import { BROKER_STAGES } from "../observer.ts";
 import { runningMs } from "../worker-session.ts";
-import { OUTCOMES, STAGES_SEEN } from "./columns.ts";
 import type { HistogramReading, ModelReading } from "./sampler.ts";
 import type { WorkerReading } from "./worker-table.ts";
 
@@ -50,7 +51,7 @@ export function readModels(versions: readonly ModelVersion[], metrics: MetricSou
       name,
       outcomes: OUTCOMES.map((outcome) => outcomes.get(outcome)?.count ?? 0),
       residence: outcomes.get("ok")?.counts ?? [],
-      stageMs: STAGES_SEEN.map((stage) => (times?.get(stage)?.sum ?? 0) * 1000),
+      stageMs: BROKER_STAGES.map((stage) => (times?.get(stage)?.sum ?? 0) * 1000),
       answered: times?.get("compute")?.count ?? 0,
       batchRows: batchRows.get(name)?.get("") ?? NO_HISTOGRAM,
       busyS: busy?.get(name)?.get("")?.value ?? 0,

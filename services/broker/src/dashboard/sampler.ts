@@ -1,12 +1,11 @@
-import { BATCH_CLASSES, COLUMNS, OUTCOMES, QUANTILES, STAGES_SEEN, WINDOW_S } from "./columns.ts";
+import { OUTCOMES } from "@millrace/protocol";
+import { BROKER_STAGES } from "../observer.ts";
+import { BATCH_CLASSES, COLUMNS, QUANTILES, WINDOW_S } from "./columns.ts";
 import { histogramQuantile } from "./quantile.ts";
 import { Ring } from "./ring.ts";
 
 /** Models that have a history of their own; what is beyond it counts in the sum of all, and nowhere else. */
 const HISTORIES_MAX = 64;
-
-/** What metrics call everything that belongs to no model of theirs: it counts in the sum alone. */
-const OTHER_MODELS = "";
 
 /** Digits of a value that are kept: 0.05 % is finer than a pixel, and keeps what is sent short. */
 const DIGITS = 4;
@@ -26,7 +25,7 @@ export type ModelReading = {
   readonly outcomes: ArrayLike<number>;
   /** Requests that ended with ok by their time in the broker: one count for each bucket, that of +Inf last. */
   readonly residence: ArrayLike<number>;
-  /** Sums over the requests that a worker answered, in ms, in the order of STAGES_SEEN; `answered`: how many these are. */
+  /** Sums over the requests that a worker answered, in ms, in the order of BROKER_STAGES; `answered`: how many these are. */
   readonly stageMs: ArrayLike<number>;
   readonly answered: number;
   /** Batches that were sent, by their rows; and the time that models ran, in s, summed over slots, running batches included. */
@@ -44,10 +43,19 @@ export type ModelReading = {
 /** When a reading was taken: on the monotonic clock, and on the wall clock for people. In ms. */
 export type SampleTime = { readonly nowMs: number; readonly wallMs: number };
 
+export type SamplerOptions = {
+  /** Upper bounds of the buckets of `residence`, in ms, without +Inf. */
+  readonly bounds: readonly number[];
+  /** What metrics call everything that belongs to no model of theirs: it counts in the sum alone. */
+  readonly otherModels: string;
+  /** When the counters began. */
+  readonly nowMs: number;
+};
+
 /** Counters of a reading in one row, so that they are subtracted and added without knowing what they are. */
 const AT = layout({
   outcomes: OUTCOMES.length,
-  stageMs: STAGES_SEEN.length,
+  stageMs: BROKER_STAGES.length,
   answered: 1,
   batches: BATCH_CLASSES.length,
   batchCount: 1,
@@ -71,13 +79,14 @@ type Known = { readonly reading: ModelReading; counters: Float64Array; readonly 
  */
 export class Sampler {
   readonly #bounds: readonly number[];
+  readonly #otherModels: string;
   readonly #all = new Series();
   #known = new Map<string, Known>();
   #lastMs: number;
 
-  /** `bounds`: upper bounds of the buckets of `residence`, in ms, without +Inf. `nowMs`: when the counters began. */
-  constructor(bounds: readonly number[], nowMs: number) {
+  constructor({ bounds, otherModels, nowMs }: SamplerOptions) {
     this.#bounds = bounds;
+    this.#otherModels = otherModels;
     this.#lastMs = nowMs;
   }
 
@@ -94,7 +103,7 @@ export class Sampler {
       const counters = this.#countersOf(reading);
       const delta = difference(counters, before?.counters);
       for (let i = 0; i < sum.length; i++) sum[i]! += delta[i]!;
-      const mayHave = reading.name !== OTHER_MODELS && histories < HISTORIES_MAX;
+      const mayHave = reading.name !== this.#otherModels && histories < HISTORIES_MAX;
       const series = before?.series ?? (mayHave ? new Series() : undefined);
       if (series !== undefined) {
         histories++;
@@ -114,7 +123,7 @@ export class Sampler {
 
   /** The models that can be looked at, and how many more there are. */
   models(): { readonly shown: readonly ModelReading[]; readonly more: number } {
-    const all = [...this.#known.values()].filter(({ reading }) => reading.name !== OTHER_MODELS);
+    const all = [...this.#known.values()].filter(({ reading }) => reading.name !== this.#otherModels);
     const shown = all.filter(({ series }) => series !== undefined).map(({ reading }) => reading);
     return { shown, more: all.length - shown.length };
   }
@@ -128,7 +137,7 @@ export class Sampler {
     const counters = new Float64Array(AT.length + this.#bounds.length + 1);
     const { outcomes, stageMs, answered, batchRows, busyS, residence } = reading;
     for (let i = 0; i < OUTCOMES.length; i++) counters[AT.outcomes + i] = outcomes[i]!;
-    for (let i = 0; i < STAGES_SEEN.length; i++) counters[AT.stageMs + i] = stageMs[i]!;
+    for (let i = 0; i < BROKER_STAGES.length; i++) counters[AT.stageMs + i] = stageMs[i]!;
     counters[AT.answered] = answered;
     for (let i = 0; i < batchRows.counts.length; i++)
       counters[AT.batches + batchClassOf(batchRows.bounds[i] ?? Infinity)]! += batchRows.counts[i]!;
@@ -147,7 +156,7 @@ export class Sampler {
     const sample = [
       ...rates(AT.outcomes, OUTCOMES.length).map((count) => count / seconds),
       ...Object.values(QUANTILES).map((q) => histogramQuantile(this.#bounds, residence, q)),
-      ...rates(AT.stageMs, STAGES_SEEN.length).map((sumMs) => mean(sumMs, delta[AT.answered]!)),
+      ...rates(AT.stageMs, BROKER_STAGES.length).map((sumMs) => mean(sumMs, delta[AT.answered]!)),
       now.queued,
       now.oldestMs,
       now.open,
