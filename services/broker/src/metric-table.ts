@@ -6,13 +6,13 @@ export const BROKER_METRICS = defineMetrics({
     type: "gauge",
     unit: "requests",
     labels: ["model"],
-    help: "Requests that wait for a slot.",
+    help: "Requests that wait to be sent to a worker: for a slot, or for a larger batch.",
   },
   millrace_broker_queue_rows: {
     type: "gauge",
     unit: "rows",
     labels: ["model"],
-    help: "Rows that wait for a slot: what the bound of the queue counts.",
+    help: "Rows of the requests that wait: what the bound of the queue counts.",
   },
   millrace_broker_queue_oldest_age_seconds: {
     type: "gauge",
@@ -92,7 +92,7 @@ export const BROKER_METRICS = defineMetrics({
     type: "counter",
     unit: "batches",
     labels: ["model", "reason"],
-    help: "Batches that were sent, by why they left: full, paced, deadline (none yet), idle.",
+    help: "Batches that were sent, by why they left: full; paced: held, or grown, to the size that the arrivals call for; deadline: no time for more; idle: nothing to be gained by waiting.",
   },
   millrace_broker_batch_rows: {
     type: "histogram",

@@ -15,7 +15,7 @@ const SILENCE_MS = 5_000;
  * The broker's feed. The browser reconnects by itself where it can, and this does where the browser gives up; each connection
  * begins with the whole history, so that nothing has to be made up for.
  *
- * @param {string} query what to look at, e.g. "?model=digits&version=1"; "" is all
+ * @param {string} query what to look at, e.g. "?model=digits"; "" is all
  * @param {StreamHandlers} handlers
  * @returns {() => void} ends it
  */
