@@ -11,8 +11,14 @@ import { temporaryFolder } from "./support/temporary-folder.ts";
 /** A worker that is killed has to be seen within this time, in ms. */
 const SEEN_WITHIN_MS = 3_000;
 
+/** What else the machine does may hold up the news of one kill; who is slow to tell is so each time. */
+const DISTURBED = { retry: 2 };
+
 /** How far the page may be from `/metrics`. Its own rounding is 0.05 %. */
 const TOLERANCE = 0.02;
+
+/** The time of a sample is rounded to 0.1 s: by so much a span between two of them may be off. */
+const SPAN_ROUNDING_S = 0.1;
 
 const DURATION = "millrace_broker_request_duration_seconds";
 const STAGE = "millrace_broker_stage_duration_seconds";
@@ -83,6 +89,19 @@ function compare(what: string, [shown, told]: readonly [number, number], toleran
   return `${what} ${(100 * apart).toFixed(3)} %`;
 }
 
+/** Asserts that a rate, over the time that has passed, is this count: however late the samples were. */
+function expectRate(rate: number, seconds: number, count: number): void {
+  const apart = Math.abs(rate * seconds - count);
+  expect(apart, `${rate} /s over ${seconds} s, ${count} counted`).toBeLessThanOrEqual(
+    rate * SPAN_ROUNDING_S + 0.001 * count,
+  );
+}
+
+/** Requests that ended with ok, as `/metrics` counts them now. */
+async function countOk(): Promise<number> {
+  return sumOf(await readMetrics(admin), `${DURATION}_count`, { outcome: "ok" });
+}
+
 /** So many requests, a few at a time. */
 async function burst(requests: number): Promise<void> {
   const body = requestOf({
@@ -103,6 +122,7 @@ async function burst(requests: number): Promise<void> {
 
 test("what a second shows is what /metrics tells of that second", async () => {
   let before: MetricSample[] | undefined;
+  let beforeS = 0;
   let compared = 0;
   const apart: string[] = [];
   for await (const { at, now } of seconds("?model=perceptron")) {
@@ -124,11 +144,17 @@ test("what a second shows is what /metrics tells of that second", async () => {
         const sum = sumOf(after, `${STAGE}_sum`, labels) - sumOf(before, `${STAGE}_sum`, labels);
         apart.push(compare(stage, [shown[stage]!, (1000 * sum) / requests]));
       }
-      // The timer of a busy machine may be late; the rate takes the time that has passed.
-      compare("ok", [shown["ok"]!, requests], 0.1);
+      expectRate(shown["ok"]!, shown["at"]! - beforeS, requests);
+      const ofModel = { model: "perceptron" };
+      const busyS = ([from, to]: readonly (readonly MetricSample[])[]): number =>
+        sumOf(to!, "millrace_broker_busy_seconds_total", ofModel) -
+        sumOf(from!, "millrace_broker_busy_seconds_total", ofModel);
+      apart.push(compare("busy", [shown["busy"]! / shown["ok"]!, busyS([before, after]) / requests]));
+      expect(shown["slots"]).toBe(sumOf(after, "millrace_broker_model_slots", ofModel));
       compared++;
     }
     before = isAtRest ? after : undefined;
+    beforeS = at["at"] ?? 0;
     if (compared === 4) break;
     if (isAtRest) await burst(160);
   }
@@ -147,26 +173,30 @@ test("under load the page and /metrics count the same requests", async () => {
     checkEvery: 10,
   });
   await load.progressed(({ answers }) => answers > 500);
-  let from: { readonly count: number; readonly total: number } | undefined;
-  let [shown, taken] = [0, 0];
-  const count = async (): Promise<number> => sumOf(await readMetrics(admin), `${DURATION}_count`, { outcome: "ok" });
+  let read = { count: await countOk(), atS: Date.now() / 1000 };
+  let last: { readonly total: number; readonly atS: number } | undefined;
+  let [taken, stopped] = [0, false];
+  const first = read.count;
   for await (const { at, now } of seconds()) {
-    const counted = await count();
-    const total = now.totals[0] ?? 0;
-    // The scrape is a little later than the sample, by as many requests in the end as in the beginning.
-    if (from === undefined) from = { count: counted, total };
-    else {
-      shown += at["ok"] ?? 0;
-      taken++;
-    }
-    if (taken === 10) {
-      const totals = compare("requests", [total - from.total, counted - from.count]);
-      const rates = compare("sum of the seconds", [shown, counted - from.count]);
-      console.log(`the page beside /metrics, ${counted - from.count} requests in 10 s: ${totals}, ${rates}`);
+    const [total, atS] = [now.totals[0] ?? 0, at["at"] ?? 0];
+    if (last !== undefined) expectRate(at["ok"] ?? 0, atS - last.atS, total - last.total);
+    last = { total, atS };
+    // Only a sample that was taken behind the last look is between that and the next.
+    if (atS - SPAN_ROUNDING_S / 2 <= read.atS) continue;
+    const before = read.count;
+    read = { count: await countOk(), atS: Date.now() / 1000 };
+    expect(total).toBeGreaterThanOrEqual(before);
+    expect(total).toBeLessThanOrEqual(read.count);
+    if (stopped) {
+      expect([total, before]).toEqual([read.count, read.count]);
       break;
     }
+    if (++taken < 10) continue;
+    assertAllRight(await load.stop());
+    stopped = true;
+    read = { count: await countOk(), atS: Date.now() / 1000 };
   }
-  assertAllRight(await load.stop());
+  console.log(`the page and /metrics agree on ${read.count - first} requests`);
 });
 
 test("a page that is opened now shows what was, at once", async () => {
@@ -175,34 +205,43 @@ test("a page that is opened now shows what was, at once", async () => {
     expect(event).toBe("start");
     const ok = history[columns.indexOf("ok")] ?? [];
     expect(ok.length).toBeGreaterThan(10);
-    expect(ok.reduce<number>((sum, rate) => sum + (rate ?? 0), 0)).toBeGreaterThan(0.9 * (now.totals[0] ?? Infinity));
+    const at = history[columns.indexOf("at")] ?? [];
+    // A sample that was late stands for more than a second.
+    const counts = ok.map((rate, i) => (rate ?? 0) * ((at[i] ?? 0) - (at[i - 1] ?? (at[i] ?? 0) - 1)));
+    expect(counts.reduce((sum, count) => sum + count, 0)).toBeGreaterThan(0.9 * (now.totals[0] ?? Infinity));
     break;
   }
 });
 
-test("a killed worker turns up in the table and the log within three seconds, and so does the one that follows", async () => {
-  let killedMs = 0;
-  let firstId = "";
-  const seen: string[] = [];
-  const watch = async (): Promise<void> => {
-    for await (const { now, log } of seconds()) {
-      seen.push(...log.map(({ what, detail }) => `${what} ${detail}`));
-      const rows = now.table.filter(({ name }) => name === "worker-2");
-      if (killedMs === 0) {
-        firstId = rows.find(({ state }) => state === "active")?.id ?? "";
-        killedMs = performance.now();
-        system.kill("worker-2");
-      } else if (rows.some(({ id, state }) => id === firstId && state === "lost")) return;
-    }
-  };
-  await within(30_000, "the worker is lost", watch());
-  const seenMs = performance.now() - killedMs;
-  console.log(`the killed worker was seen after ${Math.round(seenMs)} ms`);
-  expect(seenMs).toBeLessThan(SEEN_WITHIN_MS);
-  expect(seen.join("\n")).toContain("Worker lost worker-2");
-  const back = async (): Promise<void> => {
-    for await (const { now } of seconds())
-      if (now.table.some(({ id, name, state }) => name === "worker-2" && id !== firstId && state === "active")) return;
-  };
-  await within(20_000, "the worker is back", back());
-});
+test(
+  "a killed worker turns up in the table and the log within three seconds, and so does the one that follows",
+  DISTURBED,
+  async () => {
+    let killedMs = 0;
+    let firstId = "";
+    const seen: string[] = [];
+    const watch = async (): Promise<void> => {
+      for await (const { now, log } of seconds()) {
+        seen.push(...log.map(({ what, detail }) => `${what} ${detail}`));
+        const rows = now.table.filter(({ name }) => name === "worker-2");
+        if (killedMs === 0) {
+          firstId = rows.find(({ state }) => state === "active")?.id ?? "";
+          if (firstId === "") continue;
+          system.kill("worker-2");
+          killedMs = performance.now();
+        } else if (rows.some(({ id, state }) => id === firstId && state === "lost")) return;
+      }
+    };
+    await within(30_000, "the worker is lost", watch());
+    const seenMs = performance.now() - killedMs;
+    console.log(`the killed worker was seen after ${Math.round(seenMs)} ms`);
+    expect(seenMs).toBeLessThan(SEEN_WITHIN_MS);
+    expect(seen.join("\n")).toContain("Worker lost worker-2");
+    const back = async (): Promise<void> => {
+      for await (const { now } of seconds())
+        if (now.table.some(({ id, name, state }) => name === "worker-2" && id !== firstId && state === "active"))
+          return;
+    };
+    await within(20_000, "the worker is back", back());
+  },
+);
