@@ -43,12 +43,15 @@ test.each(["worker-1", "broker-1"])(
   },
 );
 
+/** Long against the look at readiness and the two answers that have to fit in, on a machine that is busy with other things too. */
+const DRAIN_DELAY_MS = 5_000;
+
 // Balancers notice late, and kept connections hear of a drain with an answer: so a gateway can go on for a while.
 test("a gateway with a drain delay serves on, closes each connection with its answer, and then refuses", async () => {
   await using broker = await startBroker();
   const models = join(ROOT, "models");
   await using worker = await startWorker({ broker: broker.addresses["workers"] ?? "", models });
-  const env = { MILLRACE_DRAIN_DELAY_MS: "1500" };
+  const env = { MILLRACE_DRAIN_DELAY_MS: String(DRAIN_DELAY_MS) };
   await using gateway = await startGateway({ broker: broker.addresses["gateways"] ?? "", env });
   for (const { log } of [broker, worker, gateway]) onTestFailed(() => console.error(log.tail()));
   const { http = "", admin = "" } = gateway.addresses;
@@ -63,7 +66,7 @@ test("a gateway with a drain delay serves on, closes each connection with its an
   }
 
   gateway.signal("SIGTERM");
-  await until(1_000, "an unready gateway", async () => (await get(`${admin}/readyz`)).status === 503);
+  await until(DRAIN_DELAY_MS, "an unready gateway", async () => (await get(`${admin}/readyz`)).status === 503);
   using late = new RawConnection(http);
   for (const connection of [kept, late]) {
     await connection.write(request);

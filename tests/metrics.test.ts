@@ -192,28 +192,36 @@ test.skipIf(PROMETHEUS_FAULT !== "")(
   120_000,
 );
 
-/** A scrape may hold an event loop for this long, in ms. */
+/** A scrape may hold an event loop for this long, in ms, beyond what holds it when nobody scrapes. */
 const HELD_MS_MAX = 10;
 const SCRAPES = 20;
 
-test("a scrape holds no event loop for more than 10 ms, with the series of twenty models", { retry: 1 }, async () => {
+/** A collection of garbage may fall into a scrape, as into anything: what is due to the scrape is there each time. */
+const DISTURBED = { retry: 2 };
+
+test("a scrape holds no event loop for more than 10 ms, with the series of twenty models", DISTURBED, async () => {
   await using folder = await temporaryFolder();
   for (let i = 0; i < 20; i++) await writeSimulatedModel(folder.path, { name: `model-${i}`, runMs: 0 });
   await using system = await DevSystem.start({ models: folder.path, env: probeEnvironment(folder.path) });
   for (const role of ROLES) {
     const admin = adminOf(system, role);
-    const heldMs: number[] = [];
-    let lines = 0;
-    for (let i = 0; i < SCRAPES; i++) {
+    /** The most that held the loop, in ms of processor time, while something went on; and the same without. */
+    const held = async (during: () => Promise<unknown>): Promise<number> => {
       await takeSamples(folder.path, `${role}-1`);
-      lines = (await get(`${admin}/metrics`)).text.split("\n").length;
+      await during();
       await sleep(2 * TIMER_MS);
-      heldMs.push((await takeSamples(folder.path, `${role}-1`)).cpuMs.max);
+      return (await takeSamples(folder.path, `${role}-1`)).cpuMs.max;
+    };
+    const [idleMs, scrapeMs]: [number[], number[]] = [[], []];
+    for (let i = 0; i < SCRAPES; i++) {
+      idleMs.push(await held(() => get(`${admin}/livez`)));
+      scrapeMs.push(await held(() => get(`${admin}/metrics`)));
     }
-    console.log(`${role}: ${lines} lines, event loop held for at most ${heldMs.join(" ")} ms`);
+    const lines = (await get(`${admin}/metrics`)).text.split("\n").length;
+    console.log(`${role}: ${lines} lines, event loop held for ${scrapeMs.join(" ")} ms; idle ${idleMs.join(" ")} ms`);
     expect(lines).toBeGreaterThan(20 * 50);
     // Processor time between two timers: one turn and what ran before the timer was due. Time that others had does not count.
-    expect(Math.max(...heldMs)).toBeLessThan(HELD_MS_MAX + TIMER_MS);
+    expect(Math.max(...scrapeMs) - Math.max(...idleMs)).toBeLessThan(HELD_MS_MAX + TIMER_MS);
   }
   await system.stop();
 });
