@@ -90,8 +90,12 @@ export function rotated<T>(list: readonly T[], by: number): T[] {
   return [...list.slice(at), ...list.slice(0, at)];
 }
 
-function describe({ side, perSecond, cpuUs, latencyMs, openLoop }: Measurement): string {
+/** From this share of the cores on, it is told at once that others are at work: the numbers are worth little. */
+const OTHERS_SHARE_TOLD = 0.1;
+
+function describe({ side, perSecond, cpuUs, latencyMs, openLoop, othersShare = 0 }: Measurement): string {
   const share = openLoop === undefined ? "" : `, ${(openLoop.attainedShare * 100).toFixed(1)} % in time`;
   const rate = `${Math.round(perSecond)}/s, ${cpuUs.toFixed(1)} µs CPU`;
-  return `${side}: ${rate}, p50 ${latencyMs.p50.toFixed(2)} p99 ${latencyMs.p99.toFixed(2)} ms${share}`;
+  const others = othersShare < OTHERS_SHARE_TOLD ? "" : `, others took ${Math.round(othersShare * 100)} % of the cores`;
+  return `${side}: ${rate}, p50 ${latencyMs.p50.toFixed(2)} p99 ${latencyMs.p99.toFixed(2)} ms${share}${others}`;
 }

@@ -1,5 +1,6 @@
+import { availableParallelism } from "node:os";
 import type { LoadDriver } from "./load-driver.ts";
-import { cpuBetween, memoryMbOf, readCpu } from "./process-usage.ts";
+import { cpuBetween, memoryMbOf, readCpu, readMachineCpuMs } from "./process-usage.ts";
 import type { Measurement } from "./results.ts";
 import type { RunReading, Side, SideRow } from "./side.ts";
 
@@ -17,10 +18,17 @@ export type Turn = {
 export async function measure({ workload, row, side, driver, round, ms }: Turn): Promise<Measurement> {
   const runsBefore = await side.readRuns?.();
   let before = readCpu([]);
-  const onBegin = (): void => void (before = readCpu(side.processes()));
+  let [machineMs, startMs] = [0, 0];
+  const onBegin = (): void => {
+    before = readCpu(side.processes());
+    [machineMs, startMs] = [readMachineCpuMs(), performance.now()];
+  };
   const { cpuMs: loadCpuMs, openLoop, ...load } = await driver.run(row, side, { ms, round, onBegin });
   const processes = side.processes();
   const used = cpuBetween(before, readCpu(processes));
+  const usedMs = Object.values(used).reduce((sum, one) => sum + one, 0);
+  const othersMs = readMachineCpuMs() - machineMs - usedMs - loadCpuMs;
+  const othersShare = Math.max(0, othersMs / ((performance.now() - startMs) * availableParallelism()));
   const runs = differenceOf(runsBefore, await side.readRuns?.());
   const perAnswerUs = (cpuMs: number): number => (cpuMs * 1000) / load.answers;
   return {
@@ -29,9 +37,10 @@ export async function measure({ workload, row, side, driver, round, ms }: Turn):
     round,
     ...load,
     perSecond: load.answers / (load.elapsedMs / 1000),
-    cpuUs: perAnswerUs(Object.values(used).reduce((sum, one) => sum + one, 0)),
+    cpuUs: perAnswerUs(usedMs),
     cpuUsByProcess: Object.fromEntries(Object.entries(used).map(([name, cpuMs]) => [name, perAnswerUs(cpuMs)])),
     loadCpuUs: perAnswerUs(loadCpuMs),
+    othersShare,
     memoryMb: memoryMbOf(processes),
     ...(openLoop === undefined ? {} : { openLoop }),
     ...(runs === undefined || runs.runs === 0

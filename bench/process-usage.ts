@@ -23,6 +23,15 @@ export function cpuBetween(before: CpuReading, after: CpuReading): Record<string
   );
 }
 
+/** Processor time that the whole machine has used so far, in milliseconds, user and system, over all cores. */
+export function readMachineCpuMs(): number {
+  const [user, nice, system] = readQuietly("/proc/stat").split("\n", 1)[0]!.split(/ +/).slice(1, 4).map(Number);
+  return ((user ?? 0) + (nice ?? 0) + (system ?? 0)) * MS_PER_TICK;
+}
+
+/** Linux fixes the unit of /proc at 100 a second on every architecture that Node runs on. */
+const MS_PER_TICK = 10;
+
 /**
  * Memory of some processes in MB (10^6 bytes), pages that several of them share counted once: the sum of their proportional set
  * sizes.

@@ -108,6 +108,12 @@ export function cpuTable(measurements: readonly Measurement[], side: string): st
   return parts.join(", ");
 }
 
+/** Who else was at work on the machine; "" where the results do not tell. */
+export function othersText(measurements: readonly Measurement[]): string {
+  const shares = measurements.flatMap(({ othersShare }) => (othersShare === undefined ? [] : [othersShare * 100]));
+  return shares.length === 0 ? "" : `Others took ${cell(spreadOf(shares))} % of the cores meanwhile.`;
+}
+
 /** How fast the runs of a side are by themselves; "" where it does not tell. */
 export function runRateText(measurements: readonly Measurement[], side: string): string {
   const rates = measurements.flatMap((one) => (one.side === side ? (one.runRowsPerSecond ?? []) : []));
@@ -118,14 +124,19 @@ export function settingsTable({ sides, environment }: Results): string {
   const rows = sides.map(({ name, settings, advice }) => [name, settings, advice === "" ? "ours" : advice]);
   const peers = Object.values(environment.peers).flat();
   const versions = [...new Set(peers)].toSorted((a, b) => a.localeCompare(b)).map((line) => line.replace("==", " "));
+  const asked =
+    'The Python peers but MLServer are asked in a form of their own, `{"data": […]}`, which is less JSON than ours.';
   return [
-    table(["side", "settings", "advised by"], rows),
+    table(["side", "settings", "advised by"], rows, "---"),
+    "",
+    asked,
     "",
     `Versions of the Python peers: ${versions.join(", ")}.`,
   ].join("\n");
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+/** Columns after the first are numbers, to the right, unless told otherwise. */
+function table(head: readonly string[], rows: readonly (readonly string[])[], column = "---:"): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
-  return [line(head), `|---|${"---:|".repeat(head.length - 1)}`, ...rows.map(line)].join("\n");
+  return [line(head), `|---|${`${column}|`.repeat(head.length - 1)}`, ...rows.map(line)].join("\n");
 }

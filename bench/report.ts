@@ -8,7 +8,7 @@ import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { ROOT } from "../tests/support/repository.ts";
 import { plotsOf } from "./report-plots.ts";
-import { cpuTable, limitTable, OURS, runRateText, settingsTable, workloadTable } from "./report-tables.ts";
+import { cpuTable, limitTable, othersText, OURS, runRateText, settingsTable, workloadTable } from "./report-tables.ts";
 import type { Results } from "./results.ts";
 
 const BEGIN = "<!-- bench/report.ts writes from here -->";
@@ -19,7 +19,7 @@ const LIMIT_TITLES: Readonly<Record<string, string>> = {
   echo: "The HTTP stack without a model: the body is read, the answer is a text written beforehand",
   broker: "The broker between a fake gateway and a fake worker; CPU is the broker's",
   residence:
-    "Round trip through the broker, 10,000 requests a second of 256 B; two hops of ZeroMQ and the fake worker are in it",
+    "Round trip through the broker at a fixed rate of requests of 256 B; two hops of ZeroMQ and both fakes are in it",
 };
 
 function toMarkdown(results: Results, file: string): string {
@@ -43,6 +43,8 @@ function toMarkdown(results: Results, file: string): string {
     if (cpu !== "") lines.push("", `CPU µs of ${OURS}, by process: ${cpu}.`);
     const runs = runRateText(own, OURS);
     if (runs !== "") lines.push("", runs);
+    const others = othersText(own);
+    if (others !== "") lines.push("", others);
   }
   for (const [limit, title] of Object.entries(LIMIT_TITLES)) {
     const own = limits.filter((one) => one.limit === limit);

@@ -18,6 +18,8 @@ export type Measurement = {
   readonly cpuUsByProcess: Readonly<Record<string, number>>;
   /** The load generators' own. */
   readonly loadCpuUs: number;
+  /** Share of the machine's cores that went to what is neither the side nor its load, 0 to 1: who else was at work. */
+  readonly othersShare?: number;
   readonly memoryMb: number;
   readonly latencyMs: Latency;
   /** Answers that were held against the model's own; all were right, or there would be no measurement. */
