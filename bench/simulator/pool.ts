@@ -1,4 +1,12 @@
-import { ArrivalRate, type BatchPlan, type BatchView, EdfQueue, type Line, takeBatch } from "@millrace/scheduling";
+import {
+  ArrivalRate,
+  type BatchPlan,
+  type BatchView,
+  EdfQueue,
+  type Line,
+  RATE_WINDOW_MS,
+  takeBatch,
+} from "@millrace/scheduling";
 import { randomOf } from "./reference.ts";
 
 /** What decides about the next batch: the production policy, or one that it is compared with. */
@@ -29,9 +37,6 @@ export type PoolOutcome = {
   readonly p99Ms: number;
   readonly meanRows: number;
 };
-
-/** A window of the rate's estimate, as the broker uses it. */
-const RATE_WINDOW_MS = 200;
 
 type Waiting = {
   readonly arrivedMs: number;

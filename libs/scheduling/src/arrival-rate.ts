@@ -1,3 +1,6 @@
+/** About how far back the scheduler looks, in ms: the broker and the simulator alike. */
+export const RATE_WINDOW_MS = 200;
+
 /**
  * How fast rows arrive, in rows per ms: an exponentially weighted mean over about `windowMs`. Its relative error under Poisson
  * arrivals is about 1/√(2·rate·window), the shot noise of an exponential kernel: 4 % at 2 rows/ms over 200 ms. Before the first

@@ -1,6 +1,6 @@
 /** The pure scheduling policy: what waits, how long a batch takes, what leaves next, and when. No I/O, no clock. */
 export { type Backdrop, finishInMs } from "./admission.ts";
-export { ArrivalRate } from "./arrival-rate.ts";
+export { ArrivalRate, RATE_WINDOW_MS } from "./arrival-rate.ts";
 export { Backlog, type Bucketed } from "./backlog.ts";
 export { type Batchable, type BatchLimits, takeBatch } from "./batch.ts";
 export {

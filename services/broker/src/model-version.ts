@@ -1,13 +1,10 @@
 import type { ModelDescription, WorkerModel } from "@millrace/protocol";
-import { ArrivalRate, Backlog, Curve, type CurvePoint, EdfQueue } from "@millrace/scheduling";
+import { ArrivalRate, Backlog, Curve, type CurvePoint, EdfQueue, RATE_WINDOW_MS } from "@millrace/scheduling";
 import type { Request } from "./request.ts";
 import type { WorkerSession } from "./worker-session.ts";
 
 /** Curves kept per model version. Buckets come from clients: the book of curves must not grow without bound. */
 const CURVES_MAX = 256;
-
-/** About how far back the rate of arrivals looks, in ms. */
-const RATE_WINDOW_MS = 200;
 
 /** Weight of the newest batch in the moving average of the pace. */
 const PACE_WEIGHT = 0.1;
