@@ -1,45 +1,35 @@
 import {
-  ERROR_CODES,
   type ErrorCode,
-  JOB_FLAGS,
   LIMITS,
   type MessageOf,
   REQUEST_FLAGS,
-  type RejectItem,
   type ResultItem,
   type SubmitItem,
 } from "@millrace/protocol";
 import { EdfQueue, isDue, planBatch, type Queued, TIMER_GRAIN_MS } from "@millrace/scheduling";
+import { Admission, type AdmissionOptions, type Refusal, shedding, UNKNOWN_ROUTE } from "./admission.ts";
 import type { GatewaySession } from "./gateway-session.ts";
 import type { ModelBook } from "./model-book.ts";
-import { type ModelVersion, RETRY_AFTER_DEFAULT_MS } from "./model-version.ts";
+import type { ModelVersion } from "./model-version.ts";
 import type { BatchRun, BrokerObserver, RetryReason } from "./observer.ts";
 import type { Outbox } from "./outbox.ts";
-import { lateBy, startMs, viewOf } from "./policy-view.ts";
-import { createRequest, heldBytesOf, type Request } from "./request.ts";
+import { startMs, viewOf } from "./policy-view.ts";
+import { createRequest, type Request } from "./request.ts";
+import { answerItem, jobMessage, rejectItem } from "./request-messages.ts";
 import { chooseLoneSlot, chooseSlot, mayHaveEnded } from "./slot-choice.ts";
 import type { Batch, Slot, WorkerSession } from "./worker-session.ts";
 
-export type DispatcherOptions = {
-  /** Rows that may wait for one model version. */
-  readonly queueRowsMax: number;
-  /** Bytes of all requests that have not ended: their payloads and what else of them is passed on. */
-  readonly queueBytesMax: number;
+export type DispatcherOptions = AdmissionOptions & {
   /** For tests: keep every request in the queue for this long, in ms. */
   readonly testHoldMs: number;
   readonly observer: BrokerObserver;
 };
-
-/** Why a request is refused; without a better guess it may be tried again after a second. */
-export type Refusal = { readonly code: ErrorCode; readonly text: string; readonly retryAfterMs?: number };
 
 /** After this many failed attempts a request is given up: more would only spread what makes it fail. */
 const FAILURES_MAX = 3;
 
 /** A request that workers hand back untried goes round this often: more, and they never will try it. */
 const ATTEMPTS_MAX = 16;
-
-const UNREACHABLE = "the budget cannot be met under the present load";
 
 /** Where requests of a model version wait. */
 type Line = { readonly model: ModelVersion; readonly line: "backlog" | "suspects" };
@@ -53,14 +43,12 @@ export class Dispatcher {
   readonly #observer: BrokerObserver;
   readonly #models: ModelBook;
   readonly #outbox: Outbox;
+  readonly #admission: Admission;
   /** The model versions that may have something waiting. */
   readonly #waiting = new Set<ModelVersion>();
   /** Workers that are kept free in this turn for suspects. */
   readonly #reserved = new Set<WorkerSession>();
-  #closed: Refusal | undefined;
   #batches = 0;
-  #open = 0;
-  #heldBytes = 0;
   /** When the next decision is due; Infinity if only events can bring one. */
   wakeAtMs = Infinity;
 
@@ -68,24 +56,25 @@ export class Dispatcher {
     this.#models = models;
     this.#outbox = outbox;
     this.#options = options;
+    this.#admission = new Admission(options);
     this.#observer = options.observer;
   }
 
   /** Requests that have not ended. */
   get open(): number {
-    return this.#open;
+    return this.#admission.open;
   }
 
   /** Refuses every new request from now on. */
   close(why: Refusal): void {
-    this.#closed = why;
+    this.#admission.close(why);
   }
 
   submit(gateway: GatewaySession, item: SubmitItem, nowMs: number): void {
     // The number is open: its one answer is still to come.
     if (gateway.requests.has(item.request)) return;
     const model = this.#models.byRoute(item.route);
-    const refusal = this.#closed ?? this.#refusalOf(model, item, nowMs);
+    const refusal = this.#admission.refusalOf(model, item, nowMs);
     if (model === undefined || refusal !== undefined) {
       const why = refusal ?? UNKNOWN_ROUTE;
       this.#observer.refused(model, why.code, nowMs);
@@ -94,8 +83,7 @@ export class Dispatcher {
     const request = createRequest({ gateway, model, item }, nowMs);
     gateway.requests.set(item.request, request);
     model.open++;
-    this.#open++;
-    this.#heldBytes += heldBytesOf(item);
+    this.#admission.took(item);
     model.rate.record(item.rows, nowMs);
     this.#observer.submitted(request);
     this.#enqueue(request);
@@ -248,8 +236,7 @@ export class Dispatcher {
     request.queueMs += nowMs - request.sinceMs;
     this.#end(request);
     this.#observer.rejected(request, "shed");
-    const retryAfterMs = request.model.drainTimeMs();
-    this.#outbox.reject(request.gateway, rejectItem(request, { code: "shed", text: UNREACHABLE, retryAfterMs }));
+    this.#outbox.reject(request.gateway, rejectItem(request, shedding(request.model)));
   }
 
   #sendSuspect(model: ModelVersion, nowMs: number): boolean {
@@ -329,26 +316,9 @@ export class Dispatcher {
     request.batch = undefined;
     request.gateway.requests.delete(request.item.request);
     request.model.open--;
-    this.#open--;
-    this.#heldBytes -= heldBytesOf(request.item);
-  }
-
-  /** Why a request cannot be taken, or undefined. */
-  #refusalOf(model: ModelVersion | undefined, item: SubmitItem, nowMs: number): Refusal | undefined {
-    if (model === undefined) return UNKNOWN_ROUTE;
-    if (model.workers.size === 0) return { code: "unavailable", text: "no worker serves the model" };
-    const { maxBatchSize } = model.description;
-    if (item.rows < 1 || item.rows > maxBatchSize)
-      return { code: "too_many_rows", text: `rows must be 1 to ${maxBatchSize}` };
-    const { queueRowsMax, queueBytesMax } = this.#options;
-    const isFull = model.queuedRows + item.rows > queueRowsMax || this.#heldBytes + heldBytesOf(item) > queueBytesMax;
-    if (isFull) return { code: "queue_full", text: "the broker's queue is full", retryAfterMs: model.drainTimeMs() };
-    const lateByMs = lateBy(model, item, nowMs);
-    return lateByMs > 0 ? { code: "shed", text: UNREACHABLE, retryAfterMs: Math.ceil(lateByMs) } : undefined;
+    this.#admission.ended(request.item);
   }
 }
-
-const UNKNOWN_ROUTE: Refusal = { code: "model_not_found", text: "the broker knows no such route" };
 
 function runOf(batch: Batch, message: MessageOf<"RESULT">, nowMs: number): BatchRun {
   return {
@@ -388,50 +358,4 @@ function learn(batch: Batch, message: MessageOf<"RESULT">, nowMs: number): void 
 
 function lineOf(request: Request): Line["line"] {
   return request.alone ? "suspects" : "backlog";
-}
-
-function jobMessage(batch: Batch): MessageOf<"JOB"> {
-  return {
-    command: "JOB",
-    batch: batch.id,
-    slot: batch.slot.index,
-    model: batch.slot.worker.models.get(batch.model)!.index,
-    bucket: batch.bucket,
-    flags: batch.isIsolated ? JOB_FLAGS.isolate : 0,
-    items: batch.requests.map(({ gateway, item, rows, deadlineMs }) => ({
-      origin: gateway.origin,
-      request: item.request,
-      attempt: item.attempt,
-      budgetUs: micros(deadlineMs - batch.dispatchedMs),
-      rows,
-      payload: item.payload,
-      tensors: item.tensors,
-      trace: item.trace,
-    })),
-  };
-}
-
-/** A worker's answer, with the gateway's numbers and the broker's times; what the worker lost to failed runs counts as retry too. */
-function answerItem(request: Request, item: ResultItem): ResultItem {
-  const { request: number, attempt } = request.item;
-  const retryUs = Math.min(Number.MAX_SAFE_INTEGER, micros(request.retryMs) + item.retryUs);
-  const times = { brokerQueueUs: micros(request.queueMs), retryUs };
-  return { ...item, request: number, attempt, ...times };
-}
-
-function rejectItem(request: Pick<Request, "item" | "queueMs" | "retryMs">, why: Refusal): RejectItem {
-  return {
-    request: request.item.request,
-    attempt: request.item.attempt,
-    code: ERROR_CODES[why.code].number,
-    retryAfterMs: why.retryAfterMs ?? RETRY_AFTER_DEFAULT_MS,
-    brokerQueueUs: micros(request.queueMs),
-    retryUs: micros(request.retryMs),
-    text: why.text,
-  };
-}
-
-/** Whole microseconds, rounded down: a budget never grows. */
-function micros(ms: number): number {
-  return Math.floor(ms * 1000);
 }
