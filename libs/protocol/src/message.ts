@@ -176,7 +176,7 @@ export const MESSAGES = {
         memoryBytes: uint,
         fingerprint: name,
         buckets: list(name),
-        curve: list(struct({ rows: uint, q50Us: uint, q95Us: uint })),
+        curve: list(struct({ rows: uint, q50Us: uint, q95Us: uint, samples: uint, bucket: name })),
         model,
       }),
     ),
@@ -202,6 +202,8 @@ export type ResultItem = Content<"RESULT">["items"][number];
 export type RejectItem = Content<"REJECT">["items"][number];
 export type RouteItem = Content<"ROUTES">["models"][number];
 export type WorkerModel = Content<"MODELS">["models"][number];
+/** One batch size of a worker's curve, by bucket; times in microseconds. */
+export type AnnouncedPoint = WorkerModel["curve"][number];
 
 /**
  * The tensors of one payload, in order: what `tensors` of SUBMIT, JOB and RESULT items holds (for a request also the names

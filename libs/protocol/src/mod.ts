@@ -24,6 +24,7 @@ export {
 export { decodeMessage, decodeTensorList, encodeMessage, encodeTensorList, type Stamp } from "./codec.ts";
 export { COMMANDS, type Command } from "./command.ts";
 export {
+  type AnnouncedPoint,
   type Content,
   JOB_FLAGS,
   type JobItem,

@@ -68,3 +68,54 @@ test("the line is the one that the medians were made of, whatever the order of t
   single.record(8, 3);
   expect(single.line()).toBeUndefined();
 });
+
+test("a curve that is seeded with another one's points predicts as that one did", () => {
+  // One sample is one time, and cannot show two quantiles.
+  const times = fc.array(fc.double({ min: 0.001, max: 1000, noNaN: true }), { minLength: 2, maxLength: 80 });
+  const size = fc.tuple(fc.integer({ min: 1, max: 300 }), times);
+  fc.assert(
+    fc.property(fc.array(size, { minLength: 1, maxLength: 20 }), (sizes) => {
+      const [first, second] = [new Curve(), new Curve()];
+      for (const [rows, timesMs] of sizes) for (const ms of timesMs) first.record(rows, ms);
+      second.seed(first.points());
+      for (const [i, { rows, samples, q50Ms, q95Ms }] of first.points().entries()) {
+        const point = second.points()[i]!;
+        expect(point).toMatchObject({ rows, samples });
+        expect(point.q50Ms).toBeCloseTo(q50Ms, 6);
+        expect(point.q95Ms).toBeCloseTo(q95Ms, 6);
+      }
+    }),
+  );
+});
+
+test("seeds fill in for sizes that were not run; what is run pushes them out bit by bit", () => {
+  const curve = new Curve();
+  curve.record(1, 5);
+  const seeds = [1, 8].map((rows) => ({ rows, q50Ms: 10, q95Ms: 20, samples: 64 }));
+  curve.seed(seeds);
+  expect(curve.points()).toEqual([
+    { rows: 1, q50Ms: 5, q95Ms: 5, samples: 1 },
+    { rows: 8, q50Ms: 10, q95Ms: 20, samples: 64 },
+  ]);
+  for (let i = 0; i < CURVE_SAMPLES / 2; i++) curve.record(8, 10);
+  expect(curve.predict(8)!.q95Ms).toBeGreaterThan(15);
+  for (let i = 0; i < CURVE_SAMPLES / 2; i++) curve.record(8, 10);
+  expect(curve.predict(8)).toMatchObject({ q50Ms: 10, q95Ms: 10 });
+});
+
+test("seeds that cannot be are ignored", () => {
+  const good = { rows: 1, q50Ms: 1, q95Ms: 2, samples: 3 };
+  const bad = [
+    { rows: 0 },
+    { q50Ms: 0 },
+    { q50Ms: Number.NaN },
+    { q95Ms: Infinity },
+    { samples: 0 },
+    { rows: 2 ** 40 },
+  ];
+  const curve = new Curve();
+  curve.seed(bad.map((fault) => ({ ...good, ...fault })));
+  expect(curve.points()).toEqual([]);
+  curve.seed([{ ...good, q95Ms: 0.5, samples: 1e9 }]);
+  expect(curve.points()).toEqual([{ rows: 1, q50Ms: 1, q95Ms: 1, samples: CURVE_SAMPLES }]);
+});

@@ -1,13 +1,23 @@
 /** How many of the latest samples of one batch size count. */
 export const CURVE_SAMPLES = 64;
 
+/** No batch is larger; what comes from a peer or a file may say anything. */
+const ROWS_MAX = 2 ** 32;
+
+/**
+ * Made-up samples enter the window by steps of this many ranks, so that those that newer ones push out first are neither the
+ * fast nor the slow ones. A prime above the window's length visits each rank once, whatever the count.
+ */
+const SEED_STRIDE = 67;
+
 /** Predicted compute time of a batch size, in ms: the median, and an upper quantile to plan with. */
 export type Prediction = { readonly q50Ms: number; readonly q95Ms: number };
 
 /** A batch time as fixed cost and cost a row, L(n) ≈ fixedMs + rowMs · n; neither is negative. */
 export type Line = { readonly fixedMs: number; readonly rowMs: number };
 
-export type CurvePoint = Prediction & { readonly rows: number };
+/** One measured batch size; `samples` is how many of the latest runs it stands for, 1 to 64. */
+export type CurvePoint = Prediction & { readonly rows: number; readonly samples: number };
 
 /** The samples of one batch size, in ms: `ring` in the order they came, `sorted` ascending. */
 type Size = { readonly rows: number; readonly ring: number[]; readonly sorted: number[]; next: number };
@@ -28,8 +38,27 @@ export class Curve {
 
   /** Adds the compute time of one batch. `rows` ≥ 1; times that are not positive numbers are ignored. */
   record(rows: number, computeMs: number): void {
-    if (!(computeMs > 0) || !(rows >= 1) || !Number.isFinite(computeMs)) return;
-    const size = this.#sizeOf(stepOf(rows));
+    if (!isTime(computeMs) || !(rows >= 1 && rows <= ROWS_MAX)) return;
+    this.#add(this.#sizeOf(stepOf(rows)), computeMs);
+  }
+
+  /**
+   * Takes what was measured elsewhere, or in an earlier life, for the sizes that have no sample here. A size begins with as
+   * many samples as stood behind its point, at the point's two quantiles; the curve's own push them out one by one. Points
+   * that cannot be are ignored.
+   */
+  seed(points: readonly CurvePoint[]): void {
+    for (const { rows, q50Ms, q95Ms, samples } of points) {
+      if (!isTime(q50Ms) || !isTime(q95Ms) || !(rows >= 1 && rows <= ROWS_MAX) || !(samples >= 1)) continue;
+      const size = this.#sizeOf(stepOf(rows));
+      if (size.sorted.length > 0) continue;
+      const count = Math.min(CURVE_SAMPLES, Math.floor(samples));
+      const times = { q50Ms, q95Ms: Math.max(q50Ms, q95Ms) };
+      for (let i = 0; i < count; i++) this.#add(size, seedTime(times, (i * SEED_STRIDE) % count, count));
+    }
+  }
+
+  #add(size: Size, computeMs: number): void {
     const { ring, sorted } = size;
     const oldest = ring[size.next];
     if (oldest !== undefined) sorted.splice(indexIn(sorted, oldest), 1);
@@ -64,8 +93,9 @@ export class Curve {
     if (this.#points !== undefined) return this.#points;
     const q50sMs = ascending(this.#sizes, 0.5);
     const q95sMs = ascending(this.#sizes, 0.95);
-    return (this.#points = this.#sizes.map(({ rows }, i) => ({
+    return (this.#points = this.#sizes.map(({ rows, sorted }, i) => ({
       rows,
+      samples: sorted.length,
       q50Ms: q50sMs[i]!,
       // The fit keeps them in order but for the last bits.
       q95Ms: Math.max(q50sMs[i]!, q95sMs[i]!),
@@ -80,6 +110,21 @@ export class Curve {
     this.#sizes.splice(index, 0, size);
     return size;
   }
+}
+
+function isTime(ms: number): boolean {
+  return ms > 0 && Number.isFinite(ms);
+}
+
+/**
+ * The time of rank `rank` (0 to `count` − 1) among made-up samples whose quantiles are the given ones: up to the median's rank
+ * q50, from the 95th percentile's on q95, in equal steps between.
+ */
+function seedTime({ q50Ms, q95Ms }: Prediction, rank: number, count: number): number {
+  const low = rankOf(0.5, count);
+  const high = Math.max(low + 1, rankOf(0.95, count));
+  if (rank <= low) return q50Ms;
+  return rank >= high ? q95Ms : q50Ms + ((rank - low) / (high - low)) * (q95Ms - q50Ms);
 }
 
 /** The size that a batch is counted as: itself up to 64 rows, beyond it rounded to 32 steps an octave. */
@@ -114,7 +159,11 @@ function indexOf(sorted: readonly { readonly rows: number }[], rows: number): nu
 
 /** The smallest sample that at least the share `q` of the samples does not exceed ("nearest rank"). */
 function quantile(sorted: readonly number[], q: number): number {
-  return sorted[Math.max(0, Math.ceil(q * sorted.length) - 1)] ?? 0;
+  return sorted[rankOf(q, sorted.length)] ?? 0;
+}
+
+function rankOf(q: number, count: number): number {
+  return Math.max(0, Math.ceil(q * count) - 1);
 }
 
 /**

@@ -33,6 +33,26 @@ test("kinds of workers have curves of their own; a worker's own measurement coun
   expect(model.curve("", "b").predict(1)?.q50Ms).toBe(20);
 });
 
+test("a worker's announcement seeds both quantiles, bucket by bucket, and fills in for sizes that were not run", () => {
+  const model = new ModelVersion(0, modelOf("m"));
+  const entry = modelsMessage([model.description]).models[0]!;
+  const point = { rows: 1, q50Us: 2_000, q95Us: 5_000, samples: 20, bucket: "" };
+  model.join(workerOf("a", 1), { ...entry, curve: [point, { ...point, bucket: "8", q50Us: 4_000 }] });
+  expect(model.curve("", "kind").points()).toEqual([{ rows: 1, q50Ms: 2, q95Ms: 5, samples: 20 }]);
+  expect(model.curve("8", "kind").predict(1)).toMatchObject({ q50Ms: 4, q95Ms: 5 });
+  model.join(workerOf("b", 1), {
+    ...entry,
+    curve: [
+      { ...point, q50Us: 1 },
+      { ...point, rows: 8, q95Us: 9_000 },
+    ],
+  });
+  expect(model.curve("", "kind").points()).toMatchObject([
+    { rows: 1, q50Ms: 2 },
+    { rows: 8, q95Ms: 9 },
+  ]);
+});
+
 test("Retry-After follows from what waits, the pace, and the slots that are there; it is bounded", () => {
   const model = new ModelVersion(0, modelOf("m"));
   const entry = modelsMessage([model.description]).models[0]!;

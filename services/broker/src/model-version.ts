@@ -1,4 +1,4 @@
-import type { ModelDescription, WorkerModel } from "@millrace/protocol";
+import type { AnnouncedPoint, ModelDescription, WorkerModel } from "@millrace/protocol";
 import { ArrivalRate, Backlog, Curve, type CurvePoint, EdfQueue, RATE_WINDOW_MS } from "@millrace/scheduling";
 import type { Request } from "./request.ts";
 import type { WorkerSession } from "./worker-session.ts";
@@ -55,13 +55,15 @@ export class ModelVersion {
     return this.backlog.rows + this.suspects.rows;
   }
 
-  /** A worker serves it from now on. Its curve starts with what the worker measured at warm-up; samples that are there stay. */
+  /**
+   * A worker serves it from now on. What the worker has measured fills in for the sizes that no worker of its kind has run here;
+   * samples that are there stay.
+   */
   join(worker: WorkerSession, entry: WorkerModel): void {
     if (!this.#workers.has(worker)) this.#slots += worker.slots.length;
     this.#workers.add(worker);
-    const curve = this.curve("", entry.fingerprint);
-    if (curve.points().length > 0) return;
-    for (const point of entry.curve) curve.record(point.rows, point.q50Us / 1000);
+    const buckets = Map.groupBy(entry.curve, ({ bucket }) => bucket);
+    for (const [bucket, points] of buckets) this.curve(bucket, entry.fingerprint).seed(points.map(toCurvePoint));
   }
 
   leave(worker: WorkerSession): void {
@@ -104,4 +106,8 @@ export class ModelVersion {
     const timeMs = (this.queuedRows * this.#rowMs) / this.#slots;
     return Math.min(RETRY_AFTER_MAX_MS, Math.max(1, Math.ceil(timeMs)));
   }
+}
+
+function toCurvePoint({ rows, q50Us, q95Us, samples }: AnnouncedPoint): CurvePoint {
+  return { rows, q50Ms: q50Us / 1000, q95Ms: q95Us / 1000, samples };
 }

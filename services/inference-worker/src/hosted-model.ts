@@ -2,7 +2,6 @@ import { elementCount, FREE, isWellSized, LIMITS, type TensorSpec } from "@millr
 import {
   type BatchTensor,
   type LoadedModel,
-  type ModelLimits,
   type ModelSignature,
   type ModelSource,
   type Ran,
@@ -10,7 +9,7 @@ import {
   RunnerError,
 } from "./runner.ts";
 import { SimulatedRunner } from "./simulated-runner.ts";
-import { rowsFault, warmUp } from "./warm-up.ts";
+import { rowsFault, warmUp, type WarmUpOptions } from "./warm-up.ts";
 
 /** Dimensions of one tensor; the protocol's bound. */
 const RANK_MAX = 32;
@@ -48,18 +47,18 @@ export class HostedModel {
    * Loads and warms up. Blocks the thread for as long as that takes.
    * @throws RunnerError `model_not_ready` when the model cannot serve; the message is for its owner. Nothing is held then.
    */
-  static async load(runner: Runner, limits: ModelLimits): Promise<HostedModel> {
+  static async load(runner: Runner, options: WarmUpOptions): Promise<HostedModel> {
     const bytesBefore = process.memoryUsage.rss();
     try {
       const signature = await runner.load();
       checkSignature(signature);
-      const { outputs, batching, batchingReason, runs } = await warmUp(runner, signature, limits);
+      const { outputs, batching, batchingReason, runs } = await warmUp(runner, signature, options);
       return new HostedModel(runner, {
         inputs: signature.inputs,
         outputs,
         batching,
         batchingReason,
-        maxBatchSize: batching ? limits.maxBatchSize : 1,
+        maxBatchSize: batching ? options.maxBatchSize : 1,
         memoryBytes: Math.max(signature.memoryBytes, process.memoryUsage.rss() - bytesBefore),
         warmUpRuns: runs,
       });

@@ -1,4 +1,4 @@
-import { availableParallelism } from "node:os";
+import { availableParallelism, cpus } from "node:os";
 import {
   createLogger,
   Lifecycle,
@@ -64,6 +64,7 @@ export async function main(argv: string[]): Promise<void> {
     dir: options.models,
     threads,
     threadsPerSlot,
+    processor: cpus()[0]?.model ?? process.arch,
     logger,
     onLoaded: (model, seconds) => metrics.loaded(model, seconds),
   });

@@ -1,9 +1,12 @@
 import { encodeTensorList, LIMITS, type TensorSpec, type WorkerModel } from "@millrace/protocol";
 import type { Logger } from "@millrace/runtime";
+import { announcedPoints, curveOf } from "./announced-curve.ts";
+import { fingerprintOf } from "./fingerprint.ts";
 import { describeModel, type LoadOutcome } from "./model-description.ts";
 import { type RepositoryModel, scanRepository } from "./repository.ts";
 import type { LoadedModel } from "./runner.ts";
 import type { RunnerThread } from "./runner-host.ts";
+import { SWEEP_MS_MAX } from "./warm-up.ts";
 
 export type LoaderOptions = {
   /** The models folder. */
@@ -12,6 +15,8 @@ export type LoaderOptions = {
   readonly threads: readonly RunnerThread[];
   /** onnxruntime threads of a slot; part of what a curve is good for. */
   readonly threadsPerSlot: number;
+  /** Name of the processor. */
+  readonly processor: string;
   readonly logger: Logger;
   /** Is told of every model that was tried, and how long that took, in seconds. */
   readonly onLoaded: (model: WorkerModel, seconds: number) => void;
@@ -38,7 +43,7 @@ export async function loadModels(options: LoaderOptions): Promise<WorkerModel[]>
 }
 
 async function loadModel(options: LoaderOptions, found: RepositoryModel, index: number): Promise<WorkerModel> {
-  const { logger, threads, threadsPerSlot } = options;
+  const { logger, threads, threadsPerSlot, processor } = options;
   const outcome = await load(threads, found, index);
   const model = describeModel(found, outcome);
   const { name, version, state } = model;
@@ -53,12 +58,9 @@ async function loadModel(options: LoaderOptions, found: RepositoryModel, index: 
   return {
     index,
     memoryBytes: loaded?.memoryBytes ?? 0,
-    fingerprint: `${model.digest.slice(0, 16)}/cpu/${threadsPerSlot}`,
+    fingerprint: fingerprintOf(found, { threads: threadsPerSlot, processor }),
     buckets: [],
-    curve: (loaded?.warmUpRuns ?? []).map(({ rows, computeMs }) => {
-      const us = Math.round(computeMs * 1000);
-      return { rows, q50Us: us, q95Us: us };
-    }),
+    curve: announcedPoints("", curveOf(loaded?.warmUpRuns ?? []).points()),
     model,
   };
 }
@@ -68,10 +70,17 @@ async function load(threads: readonly RunnerThread[], found: RepositoryModel, in
   const { maxBatchSize, batching } = found.manifest;
   let result: LoadedModel | undefined;
   for (const thread of threads) {
+    // The slots are alike: one of them measures.
+    const sweepMs = thread === threads[0] ? SWEEP_MS_MAX : 0;
     try {
-      const loaded = await thread.load({ model: index, source: found.source, limits: { maxBatchSize, batching } });
+      const loaded = await thread.load({
+        model: index,
+        source: found.source,
+        limits: { maxBatchSize, batching },
+        sweepMs,
+      });
       // A slot that found rows to influence each other decides for all: batches may go to any slot.
-      if (result === undefined || !loaded.batching) result = loaded;
+      if (result === undefined || (result.batching && !loaded.batching)) result = loaded;
     } catch (error) {
       return { state: "failed", reason: error instanceof Error ? error.message : String(error) };
     }

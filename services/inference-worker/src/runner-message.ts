@@ -6,6 +6,8 @@ export type LoadRequest = {
   readonly model: number;
   readonly source: ModelSource;
   readonly limits: ModelLimits;
+  /** Compute time that measuring its curve may take, in ms; default 0 = not measured. */
+  readonly sweepMs?: number;
 };
 
 /** One run. The buffers of the inputs are transferred to the thread: the caller no longer has them. */

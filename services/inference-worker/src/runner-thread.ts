@@ -38,7 +38,8 @@ async function perform(request: RunnerRequest): Promise<RunnerReply> {
   switch (request.type) {
     case "load": {
       await unload(request.model);
-      const model = await HostedModel.load(await createRunner(request.source, threads), request.limits);
+      const { source, limits, sweepMs = 0 } = request;
+      const model = await HostedModel.load(await createRunner(source, threads), { ...limits, sweepMs });
       models.set(request.model, model);
       return { id, type: "loaded", loaded: model.loaded };
     }

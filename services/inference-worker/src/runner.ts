@@ -77,8 +77,8 @@ export type ModelLimits = {
   readonly batching: boolean | undefined;
 };
 
-/** The best time of the warm-up runs of one size. */
-export type WarmUpRun = { readonly rows: number; readonly computeMs: number };
+/** The warm-up runs of one size that count, in ms, in the order they ran; at least one. */
+export type WarmUpRuns = { readonly rows: number; readonly timesMs: readonly number[] };
 
 /** A model that is ready to run. */
 export type LoadedModel = {
@@ -93,5 +93,5 @@ export type LoadedModel = {
   /** How much the process grew by loading and warming up; an estimate, as other threads may grow at the same time. */
   readonly memoryBytes: number;
   /** By rows, ascending: the first points of the model's curve. */
-  readonly warmUpRuns: readonly WarmUpRun[];
+  readonly warmUpRuns: readonly WarmUpRuns[];
 };

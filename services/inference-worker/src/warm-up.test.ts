@@ -1,20 +1,20 @@
 import { FREE, type TensorSpec } from "@millrace/protocol";
 import { expect, test } from "vitest";
-import type { BatchTensor, ModelLimits, Ran } from "./runner.ts";
+import type { BatchTensor, Ran } from "./runner.ts";
 import { fromNumbers, toNumbers } from "./typed-data.ts";
-import { type WarmUp, warmUp } from "./warm-up.ts";
+import { sweepSizes, type WarmUp, warmUp, type WarmUpOptions } from "./warm-up.ts";
 
 const X: TensorSpec = { name: "x", datatype: "FP32", shape: [FREE, 3] };
 const Y: TensorSpec = { name: "y", datatype: "FP32", shape: [FREE, 3] };
-const LIMITS: ModelLimits = { maxBatchSize: 8, batching: undefined };
+const LIMITS: WarmUpOptions = { maxBatchSize: 8, batching: undefined };
 
 /** A model as a function of its first input's values; by default the output has the input's shape. */
 type Compute = (values: Float64Array, shape: readonly number[]) => { values: Float64Array; shape?: readonly number[] };
 
-type Case = { inputs?: TensorSpec[]; output?: TensorSpec; limits?: Partial<ModelLimits> };
+type Case = { inputs?: TensorSpec[]; output?: TensorSpec; limits?: Partial<WarmUpOptions>; timesMs?: () => number };
 
 async function warm(compute: Compute, given: Case = {}): Promise<WarmUp & { shapes: (readonly number[])[] }> {
-  const { inputs = [X], output = Y, limits = {} } = given;
+  const { inputs = [X], output = Y, limits = {}, timesMs } = given;
   const shapes: (readonly number[])[] = [];
   const run = async ([input]: readonly BatchTensor[]): Promise<Ran> => {
     const { name, datatype, shape, data } = input!;
@@ -23,7 +23,7 @@ async function warm(compute: Compute, given: Case = {}): Promise<WarmUp & { shap
     const result = compute(toNumbers(datatype, data), shape);
     const outputData = fromNumbers(output.datatype, result.values);
     const outputs = [{ ...output, shape: result.shape ?? shape, data: outputData }];
-    return { outputs, startedNs: 0n, computeMs: shape[0] ?? 1 };
+    return { outputs, startedNs: 0n, computeMs: timesMs?.() ?? shape[0] ?? 1 };
   };
   const signature = { inputs, outputs: [output], memoryBytes: 0 };
   return { ...(await warmUp({ run }, signature, { ...LIMITS, ...limits })), shapes };
@@ -36,11 +36,50 @@ test("a model of independent rows batches; the times of its runs come along, and
   expect({ batching, batchingReason }).toEqual({ batching: true, batchingReason: "" });
   expect(outputs).toEqual([Y]);
   expect(runs).toEqual([
-    { rows: 1, computeMs: 1 },
-    { rows: 2, computeMs: 2 },
-    { rows: 8, computeMs: 8 },
+    { rows: 1, timesMs: [1, 1] },
+    { rows: 2, timesMs: [2] },
+    { rows: 8, timesMs: [8] },
   ]);
   expect(shapes.length).toBeLessThanOrEqual(8);
+});
+
+test("a sweep measures the powers of two and the largest batch, many times each", async () => {
+  expect(sweepSizes(1)).toEqual([1]);
+  expect(sweepSizes(64)).toEqual([1, 2, 4, 8, 16, 32, 64]);
+  expect(sweepSizes(100)).toEqual([1, 2, 4, 8, 16, 32, 64, 100]);
+  const { runs } = await warm(square, { limits: { maxBatchSize: 6, sweepMs: 1_000 } });
+  expect(runs.map(({ rows }) => rows)).toEqual([1, 2, 4, 6]);
+  for (const { rows, timesMs } of runs) {
+    expect(timesMs.length).toBeGreaterThanOrEqual(20);
+    expect(new Set(timesMs)).toEqual(new Set([rows]));
+  }
+});
+
+test("the first run of a shape does not count, unless there is no other", async () => {
+  let runs = 0;
+  const slow = await warm(square, { limits: { sweepMs: 0 }, timesMs: () => (++runs === 1 ? 1_000 : runs) });
+  expect(slow.runs.map(({ timesMs }) => timesMs)).toEqual([[4, 5], [3], [6]]);
+});
+
+test("the sweep of a slow model ends when its time is over; of one that does not batch it measures single rows", async () => {
+  const slow = await warm(square, { limits: { sweepMs: 1_000 }, timesMs: () => 300 });
+  const fast = await warm(square, { timesMs: () => 300 });
+  expect(slow.shapes.length - fast.shapes.length).toBe(4);
+  const alone = await warm(square, { limits: { batching: false, sweepMs: 1_000 } });
+  expect(alone.runs).toEqual([{ rows: 1, timesMs: Array.from({ length: 21 }, () => 1) }]);
+});
+
+test("a size that shows in the sweep that the model cannot be batched is told", async () => {
+  const compute: Compute = (values, [rows = 1]) => {
+    if (rows === 4) throw new Error("not four");
+    return { values };
+  };
+  const { batching, batchingReason, runs } = await warm(compute, { limits: { sweepMs: 1_000 } });
+  expect({ batching, batchingReason }).toEqual({
+    batching: false,
+    batchingReason: "it does not run on 4 rows: not four",
+  });
+  expect(runs.map(({ rows }) => rows)).toEqual([1]);
 });
 
 const mean = (values: Float64Array) => values.reduce((sum, value) => sum + value, 0) / values.length;

@@ -1,5 +1,5 @@
 import { FREE, type TensorSpec } from "@millrace/protocol";
-import type { BatchTensor, ModelLimits, ModelSignature, Runner, WarmUpRun } from "./runner.ts";
+import type { BatchTensor, ModelLimits, ModelSignature, Runner, WarmUpRuns } from "./runner.ts";
 import { isNearlyEqual, sampleBytes, stackRows, variedRow, zeroInputs } from "./sample.ts";
 
 /** What warming up found out about a model. */
@@ -9,7 +9,8 @@ export type WarmUp = {
   readonly batching: boolean;
   /** Why it is not batched; "" where it is. */
   readonly batchingReason: string;
-  readonly runs: readonly WarmUpRun[];
+  /** By rows, ascending. */
+  readonly runs: readonly WarmUpRuns[];
 };
 
 /**
@@ -21,29 +22,49 @@ const INNER_SIZES = [2, 1, 8, 32, 224] as const;
 /** The largest batch is not tried out with more input than this. */
 const SAMPLE_BYTES_MAX = 256 * 1024 * 1024;
 
-/** A largest batch that took less than this is run again, as first runs of a shape are slow. */
-const REPEAT_BELOW_MS = 100;
+/** Rounds of a sweep: with so many runs of a size the 95th percentile is not the slowest of them. */
+const SWEEP_ROUNDS = 20;
+
+/** Compute time after which the sweeps that the worker makes at its start begin no further run, a model, in ms. */
+export const SWEEP_MS_MAX = 1_000;
+
+export type WarmUpOptions = ModelLimits & {
+  /** Compute time after which the sweep begins no further run, in ms; default 0 = no sweep. */
+  readonly sweepMs?: number;
+};
 
 /**
- * Runs a fresh model on made-up inputs: one row, two rows, its largest batch; so first requests find warm memory, and the curve
- * its first points. Finds out whether requests may share a run: the first dimension must be open in every input and output, two
- * rows must come out as two, and a row must give the same answer alone and beside another one. If in doubt it does not batch: a
- * fast wrong answer is the worst defect.
+ * Runs a fresh model on made-up inputs: one row, two rows, its largest batch; so first requests find warm memory. Finds out whether
+ * requests may share a run: the first dimension must be open in every input and output, two rows must come out as two, and a row
+ * must give the same answer alone and beside another one. If in doubt it does not batch: a fast wrong answer is the worst defect.
+ * Then measures how long runs take, over all sizes from one row to the largest batch, for the curve.
  *
- * Takes at most eight runs of a model that works (more only while it looks for a size of open inner dimensions that works).
+ * Without the sweep it takes at most seven runs of a model that works (more only while it looks for a size of open inner
+ * dimensions that works).
  * @throws Error when the model does not run on one row.
  */
 export async function warmUp(
   runner: Pick<Runner, "run">,
   signature: ModelSignature,
-  limits: ModelLimits,
+  options: WarmUpOptions,
 ): Promise<WarmUp> {
   const stopwatch = new Stopwatch(runner);
   const { size, outputs: answer } = await runFirst(stopwatch, signature.inputs);
   const outputs = signature.outputs.map((spec, i) => learnRank(spec, answer[i]!));
   const trial = { stopwatch, inputs: signature.inputs, outputs, size };
-  const batchingReason = rejectBySpecs(trial, limits) || rowsFault(answer, 1) || (await rejectByRuns(trial, limits));
-  return { outputs, batching: batchingReason === "", batchingReason, runs: stopwatch.runs };
+  const reason = rejectBySpecs(trial, options) || rowsFault(answer, 1) || (await rejectByRuns(trial, options));
+  const rowsMax = reason === "" ? largestSample(trial, options.maxBatchSize) : 1;
+  const sweepFault = await sweep(trial, sweepSizes(rowsMax), options.sweepMs ?? 0);
+  const batchingReason = reason || sweepFault;
+  const runs = stopwatch.runs.filter(({ rows }) => batchingReason === "" || rows === 1);
+  return { outputs, batching: batchingReason === "", batchingReason, runs };
+}
+
+/** The sizes that a sweep measures: 1, 2, 4 and so on, and the largest. */
+export function sweepSizes(rowsMax: number): number[] {
+  const sizes: number[] = [];
+  for (let rows = 1; rows < rowsMax; rows *= 2) sizes.push(rows);
+  return [...sizes, rowsMax];
 }
 
 /** Tells which output of a batching model does not have one entry a row; "" where all do. */
@@ -102,12 +123,30 @@ async function rejectByRuns(trial: Trial, { maxBatchSize, batching }: ModelLimit
     const influence = await findInfluence(trial);
     if (influence !== "") return influence;
   }
-  if (maxBatchSize === 2) return "";
-  const bytesPerRow = Math.max(1, sampleBytes(trial.inputs, { rows: 1, size: trial.size }));
-  const rows = Math.min(maxBatchSize, Math.max(2, Math.floor(SAMPLE_BYTES_MAX / bytesPerRow)));
-  const onMost = await tryRows(trial, rows);
-  if (onMost !== "" || trial.stopwatch.bestMs(rows) >= REPEAT_BELOW_MS) return onMost;
-  return tryRows(trial, rows);
+  return maxBatchSize === 2 ? "" : tryRows(trial, largestSample(trial, maxBatchSize));
+}
+
+function largestSample({ inputs, size }: Trial, maxBatchSize: number): number {
+  const bytesPerRow = Math.max(1, sampleBytes(inputs, { rows: 1, size }));
+  return Math.min(maxBatchSize, Math.max(2, Math.floor(SAMPLE_BYTES_MAX / bytesPerRow)));
+}
+
+/**
+ * Runs every size once, and then in rounds, so that what else goes on in the machine falls on all sizes alike. Tells why the
+ * model cannot be batched if one of them shows it.
+ */
+async function sweep(trial: Trial, sizes: readonly number[], sweepMs: number): Promise<string> {
+  const { stopwatch } = trial;
+  const endMs = stopwatch.spentMs + sweepMs;
+  // The first run of a shape does not count.
+  for (let round = 0; round <= SWEEP_ROUNDS; round++) {
+    for (const rows of sizes) {
+      if (stopwatch.spentMs >= endMs) return "";
+      const fault = await tryRows(trial, rows);
+      if (fault !== "") return fault;
+    }
+  }
+  return "";
 }
 
 async function tryRows({ stopwatch, inputs, size }: Trial, rows: number): Promise<string> {
@@ -155,10 +194,12 @@ function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Runs, and keeps the best time of each number of rows. */
+/** Runs, and keeps the times by number of rows. */
 class Stopwatch {
   readonly #runner: Pick<Runner, "run">;
-  readonly #bestMs = new Map<number, number>();
+  readonly #timesMs = new Map<number, number[]>();
+  /** Compute time of all runs. */
+  spentMs = 0;
 
   constructor(runner: Pick<Runner, "run">) {
     this.#runner = runner;
@@ -166,16 +207,17 @@ class Stopwatch {
 
   async run(rows: number, inputs: readonly BatchTensor[]): Promise<readonly BatchTensor[]> {
     const { outputs, computeMs } = await this.#runner.run(inputs);
-    this.#bestMs.set(rows, Math.min(computeMs, this.bestMs(rows)));
+    this.spentMs += computeMs;
+    const times = this.#timesMs.get(rows);
+    if (times === undefined) this.#timesMs.set(rows, [computeMs]);
+    else times.push(computeMs);
     return outputs;
   }
 
-  bestMs(rows: number): number {
-    return this.#bestMs.get(rows) ?? Infinity;
-  }
-
-  /** By rows, ascending. */
-  get runs(): WarmUpRun[] {
-    return [...this.#bestMs].map(([rows, computeMs]) => ({ rows, computeMs })).toSorted((a, b) => a.rows - b.rows);
+  /** By rows, ascending. The first run of a shape is slow (memory, plans), and counts only where it is the only one. */
+  get runs(): WarmUpRuns[] {
+    return [...this.#timesMs]
+      .map(([rows, times]) => ({ rows, timesMs: times.length > 1 ? times.slice(1) : times }))
+      .toSorted((a, b) => a.rows - b.rows);
   }
 }

@@ -359,8 +359,8 @@ const contents: { [C in Command]: Readonly<Record<string, { from: string; seq: n
             fingerprint: "simulated/1",
             buckets: [""],
             curve: [
-              { rows: 1, q50Us: 300, q95Us: 420 },
-              { rows: 64, q50Us: 2_400, q95Us: 70_000 },
+              { rows: 1, q50Us: 300, q95Us: 420, samples: 20, bucket: "" },
+              { rows: 64, q50Us: 2_400, q95Us: 70_000, samples: 64, bucket: "2" },
             ],
             model: doubler,
           },

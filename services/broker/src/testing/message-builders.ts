@@ -30,7 +30,7 @@ export function modelsMessage(
   given: { readonly curveMs?: readonly (readonly [rows: number, ms: number])[]; readonly fingerprint?: string } = {},
 ): MessageOf<"MODELS"> {
   const { curveMs = [], fingerprint = "kind" } = given;
-  const curve = curveMs.map(([rows, ms]) => ({ rows, q50Us: ms * 1000, q95Us: ms * 1000 }));
+  const curve = curveMs.map(([rows, ms]) => ({ rows, q50Us: ms * 1000, q95Us: ms * 1000, samples: 1, bucket: "" }));
   return {
     command: "MODELS",
     revision: 1,

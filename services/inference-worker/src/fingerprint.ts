@@ -1,0 +1,32 @@
+import type { Manifest } from "./manifest.ts";
+
+/** What a curve depends on beside the model. */
+export type Machine = {
+  /** Threads inside one run. */
+  readonly threads: number;
+  /** Name of the processor, as the system gives it. */
+  readonly processor: string;
+};
+
+/** Characters of a processor's name that are kept. */
+const PROCESSOR_LENGTH_MAX = 100;
+
+/**
+ * The kind of worker, for one model: what runs (the first 16 hex digits of the file's SHA-256, or the simulated device's two
+ * times), on what, with how many threads, on which processor. Workers of one kind share a curve; a curve that was kept is good
+ * for its own kind alone.
+ */
+export function fingerprintOf(
+  model: { readonly digest: string; readonly manifest: Manifest },
+  { threads, processor }: Machine,
+): string {
+  const { digest, manifest } = model;
+  const { simulated } = manifest;
+  const what =
+    simulated === undefined ? `${digest.slice(0, 16)}/cpu` : `${simulated.baseMs}+${simulated.rowMs}n/simulated`;
+  const name = processor
+    .replaceAll(/\([^)]*\)/g, "")
+    .replaceAll(/[^\w.@]+/g, "-")
+    .slice(0, PROCESSOR_LENGTH_MAX);
+  return `${what}/${threads}/${name}`;
+}
