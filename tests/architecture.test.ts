@@ -30,6 +30,8 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
     "fetch-exchange",
     "broker-inference",
     "access-logger",
+    "parse-pool",
+    "parse-thread",
     "inference-call", // reads the clock for Server-Timing, and delays for tests
     "request-id", // random bytes, and a counter of the process
   ],
@@ -61,6 +63,7 @@ const GUARDED: readonly { readonly name: RegExp; readonly importers: readonly st
 const EXCEPTIONS: ReadonlyMap<string, string> = new Map([
   ["services/gateway/src/input-set.ts → node:crypto", "hash() computes: no I/O, no randomness"],
   ["services/gateway/src/forms.ts → services/gateway/src/inference-call.ts", "a type: what a form has to offer"],
+  ["services/gateway/src/parse-message.ts → services/gateway/src/inference-call.ts", "a type: what a form is read to"],
   [
     "services/inference-worker/src/model-description.ts → services/inference-worker/src/repository.ts",
     "a type: a model as the repository found it",

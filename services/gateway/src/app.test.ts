@@ -3,7 +3,8 @@ import { expect, test } from "vitest";
 import { createApp, type GatewayApp } from "./app.ts";
 import type { CallEnd } from "./call-end.ts";
 import type { GatewayOptions } from "./config.ts";
-import { echoOf, EchoInference, inferBody, TEST_STAGES, testModel, testOptions } from "./testing.ts";
+import type { BodyParser, ParseJob, ParseTask } from "./parse-pool.ts";
+import { echoOf, EchoInference, inferBody, TEST_STAGES, testModel, testOptions, testParser } from "./testing.ts";
 import { UNSUPPORTED_ROUTES } from "./unsupported-routes.ts";
 
 const defects: unknown[] = [];
@@ -15,12 +16,15 @@ const observer = {
   ended: (end: CallEnd): void => void ends.push(end),
 };
 
-function appOf(inference = new EchoInference(), given: Partial<GatewayOptions> & { isDraining?: () => boolean } = {}) {
+type Given = Partial<GatewayOptions> & { readonly isDraining?: () => boolean; readonly parser?: BodyParser };
+
+function appOf(inference = new EchoInference(), given: Given = {}) {
   const isDraining = given.isDraining ?? (() => false);
   const onDefect = (error: unknown): void => void defects.push(error);
   return createApp({
     inference,
     options: testOptions(given),
+    parser: given.parser ?? testParser,
     version: "1.2.3",
     isDraining,
     isRefusing: isDraining,
@@ -278,6 +282,7 @@ test("in flight is bounded, and health is not", async () => {
   expect([status, body.code, headers.get("retry-after")]).toEqual([429, "queue_full", "1"]);
   expect((await ask(app, "/readyz")).status).toBe(200);
   expect((await ask(app, "/v2/models/echo")).status).toBe(200);
+  await expect.poll(() => inference.pending.size).toBe(1);
   for (const { request, answer } of inference.pending.values()) answer(echoOf(request));
   expect((await first).status).toBe(200);
   expect(app.inFlight()).toBe(0);
@@ -408,4 +413,25 @@ test("who watches hears of every call that begins, and once of every end", async
     ["/v2/models/echo/infer", 405, "method_not_allowed", undefined],
   ]);
   expect(ends.map(({ stages }) => stages?.behind)).toEqual([TEST_STAGES, ...Array<undefined>(4)]);
+});
+
+test("a body that another thread parses is cancelled with its client, and given up when its time is over", async () => {
+  const cancelled: unknown[] = [];
+  let parsed = 0;
+  const parser = {
+    parse: (task: ParseTask): ParseJob => {
+      parsed++;
+      return { task, onParsed: () => {} };
+    },
+    cancel: (job: ParseJob): void => void cancelled.push(job),
+  };
+  const app = appOf(new EchoInference(), { inlineJsonBytesMax: 0, parser });
+  const late = await infer(app, inferBody(), { "x-request-timeout-ms": "30" });
+  expect([late.status, late.body.code]).toEqual([504, "deadline_exceeded"]);
+  expect(cancelled).toHaveLength(1);
+  const gone = new AbortController();
+  void app.request("/v2/models/echo/infer", { method: "POST", body: inferBody(), signal: gone.signal });
+  await expect.poll(() => parsed).toBe(2);
+  gone.abort();
+  expect([cancelled.length, app.inFlight()]).toEqual([2, 0]);
 });

@@ -15,6 +15,7 @@ import type { Inference } from "./inference.ts";
 import { sendModelMetadata, sendRepositoryIndex, sendServerMetadata } from "./metadata-routes.ts";
 import { chooseModelName } from "./model-choice.ts";
 import { NodeExchange } from "./node-exchange.ts";
+import type { BodyParser } from "./parse-pool.ts";
 import { quote, Refusal } from "./refusal.ts";
 import { UNSUPPORTED_ROUTES } from "./unsupported-routes.ts";
 
@@ -23,8 +24,16 @@ export type AppDeps = {
   readonly inference: Inference;
   readonly options: Pick<
     GatewayOptions,
-    "requestTimeoutMs" | "requestTimeoutMsMax" | "jsonBytesMax" | "inFlightMax" | "defaultModel" | "testDelay"
+    | "requestTimeoutMs"
+    | "requestTimeoutMsMax"
+    | "jsonBytesMax"
+    | "inlineJsonBytesMax"
+    | "inFlightMax"
+    | "defaultModel"
+    | "testDelay"
   >;
+  /** Parses large bodies. */
+  readonly parser: BodyParser;
   /** The version that the server's metadata tell. */
   readonly version: string;
   /** Whether answers say that their connection closes, and `/readyz` that nothing new may come. */
@@ -69,6 +78,7 @@ export function createApp(deps: AppDeps): GatewayApp {
   const door: Door = {
     inference: deps.inference,
     limits: deps.options,
+    parser: deps.parser,
     delays: delays.size === 0 ? undefined : delays,
     isRefusing: deps.isRefusing,
     onDefect: deps.onDefect,

@@ -44,6 +44,20 @@ export const OPTIONS = defineOptions({
     default: 16 * 1024 * 1024,
     doc: "The largest JSON body that is accepted, in bytes.",
   },
+  inlineJsonBytesMax: {
+    schema: z
+      .number()
+      .int()
+      .min(0)
+      .max(64 * 1024 * 1024),
+    default: 256 * 1024,
+    doc: "The largest JSON body that is parsed on the event loop, in bytes; a larger one is parsed in another thread, so that no other request waits for it.",
+  },
+  parseThreads: {
+    schema: z.number().int().min(1).max(64),
+    default: 1,
+    doc: "Threads that parse large JSON bodies. Each needs up to thirty times the bytes of the largest body while it parses a hostile one.",
+  },
   inFlightMax: {
     schema: z.number().int().min(1).max(1_000_000),
     default: 10_000,

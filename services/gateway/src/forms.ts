@@ -1,16 +1,18 @@
-import type { Form } from "./inference-call.ts";
+import type { Form, FormRequest } from "./inference-call.ts";
 import { type OipRequest, parseOipRequest } from "./oip-request.ts";
 import { oipResponseText } from "./oip-response.ts";
 import { parsePlainRequest, plainResponseText, type PlainRequest } from "./plain-form.ts";
 
 /** The JSON form of the Open Inference Protocol. */
 export const oipForm: Form<OipRequest> = {
+  name: "oip",
   read: parseOipRequest,
   write: ({ model, request, answer }) => oipResponseText(model, answer.outputs, request),
 };
 
 /** The plain form of `/predict`. */
 export const plainForm: Form<PlainRequest> = {
+  name: "plain",
   read: parsePlainRequest,
   write: ({ model, request, answer, latencyMs, httpRequestId }) =>
     plainResponseText(model, answer.outputs, {
@@ -20,3 +22,6 @@ export const plainForm: Form<PlainRequest> = {
       batchRows: answer.batchRows,
     }),
 };
+
+/** Every form by its name, as a thread that reads bodies looks them up. */
+export const FORMS: Readonly<Record<string, Pick<Form<FormRequest>, "read">>> = { oip: oipForm, plain: plainForm };

@@ -4,7 +4,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { createApp } from "./app.ts";
 import type { GatewayOptions } from "./config.ts";
 import { type HttpServer, startHttpServer } from "./http-server.ts";
-import { echoOf, EchoInference, inferBody, testOptions } from "./testing.ts";
+import { echoOf, EchoInference, inferBody, testOptions, testParser } from "./testing.ts";
 
 type Gateway = {
   readonly server: HttpServer;
@@ -21,6 +21,7 @@ async function start(given: Partial<GatewayOptions> = {}): Promise<Gateway> {
   const app = createApp({
     inference,
     options,
+    parser: testParser,
     version: "0.0.0",
     isDraining: () => draining,
     isRefusing: () => draining,

@@ -8,6 +8,7 @@ import type { Inference, InferenceAnswer } from "./inference.ts";
 import type { InputSet } from "./input-set.ts";
 import { textOf } from "./json-body.ts";
 import { findServing } from "./model-choice.ts";
+import type { BodyParser, ParseJob } from "./parse-pool.ts";
 import { Refusal } from "./refusal.ts";
 import { type GatewayDurations, serverTiming } from "./server-timing.ts";
 
@@ -19,7 +20,10 @@ export type Door = {
     readonly inFlightMax: number;
     /** Bytes of a JSON body. */
     readonly jsonBytesMax: number;
+    /** Bytes of a JSON body that is parsed on the event loop; a larger one goes to the parser. */
+    readonly inlineJsonBytesMax: number;
   };
+  readonly parser: BodyParser;
   /** For tests: how long to sleep inside a stage, in milliseconds; undefined = nowhere, at no cost. */
   readonly delays: ReadonlyMap<Stage, number> | undefined;
   readonly isRefusing: () => boolean;
@@ -50,6 +54,8 @@ export type FormAnswer<Request> = {
 
 /** A form that requests and answers take in JSON; pure. */
 export type Form<Request extends FormRequest> = {
+  /** Under which `FORMS` has it. */
+  readonly name: string;
   read(text: string, model: ModelDescription): Request | Refusal;
   write(answer: FormAnswer<Request>): string | Refusal;
 };
@@ -75,6 +81,8 @@ class InferenceCall<Request extends FormRequest> {
   readonly #headerTimeoutMs: number;
   #state: CallState = "reading";
   #handle = 0;
+  #parseJob: ParseJob | undefined;
+  #parseTimer: NodeJS.Timeout | undefined;
   #parseMs = 0;
   #preprocessMs = 0;
   #postprocessMs = 0;
@@ -101,6 +109,10 @@ class InferenceCall<Request extends FormRequest> {
   #onGone(): void {
     if (this.#state === "done") return;
     const wasWaiting = this.#state === "waiting";
+    if (this.#parseJob !== undefined && this.#state === "preparing") {
+      clearTimeout(this.#parseTimer);
+      this.#door.parser.cancel(this.#parseJob);
+    }
     this.#end({ code: "cancelled", message: "" });
     if (wasWaiting) this.#door.inference.cancel(this.#handle);
   }
@@ -115,8 +127,38 @@ class InferenceCall<Request extends FormRequest> {
 
   #parse(body: Buffer): void {
     try {
+      if (body.byteLength > this.#door.limits.inlineJsonBytesMax) return this.#parseApart(body);
       const text = textOf(body);
-      const request = text instanceof Refusal ? text : this.#form.read(text, this.#model);
+      this.#onParsed(text instanceof Refusal ? text : this.#form.read(text, this.#model));
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** A large body is parsed where nobody waits for it, but for this call, and that not for ever. */
+  #parseApart(body: Buffer): void {
+    const { limits, parser } = this.#door;
+    // What the body itself asks for is not known yet.
+    const timeoutMs = Math.min(this.#headerTimeoutMs || Infinity, limits.requestTimeoutMsMax);
+    const leftMs = timeoutMs - (performance.now() - this.#exchange.receivedMs);
+    this.#parseTimer = setTimeout(
+      () => {
+        parser.cancel(this.#parseJob!);
+        this.#refuse(
+          new Refusal("deadline_exceeded", `the budget of ${timeoutMs} ms passed before the body was parsed`),
+        );
+      },
+      Math.max(0, leftMs),
+    );
+    this.#parseJob = parser.parse({ form: this.#form.name, model: this.#model, body }, (request) => {
+      clearTimeout(this.#parseTimer);
+      // The same form has read it, in another thread.
+      this.#onParsed(request as Request | Refusal);
+    });
+  }
+
+  #onParsed(request: Request | Refusal): void {
+    try {
       if (request instanceof Refusal) return this.#refuse(request);
       const now = performance.now();
       this.#parseMs = now - this.#exchange.firstByteMs;

@@ -1,10 +1,17 @@
 import { isUtf8 } from "node:buffer";
 import { parseExact } from "./exact-integer.ts";
 import { NEEDS_EXACT } from "./json-data.ts";
+import { isDeeperThan } from "./json-depth.ts";
 import { Refusal } from "./refusal.ts";
 
 /** Characters of the parser's message that an answer repeats: it quotes the body. */
 const MESSAGE_CHARS = 160;
+
+/** A body of so many characters may be nested as it likes: what JSON.parse does to it takes no time. */
+const DEPTH_FREE_CHARS = 16 * 1024;
+
+/** Levels of a larger body; as in Triton (rapidjson's recursion there). A level costs JSON.parse ten times what a number does. */
+const DEPTH_MAX = 100;
 
 /** The text of a body, or `invalid_json` where it is empty or not UTF-8 (which decoding alone would hide). */
 export function textOf(body: Buffer): string | Refusal {
@@ -24,6 +31,9 @@ export function buildFromJson<Context, Result>(
   context: Context,
   build: Build<Context, Result>,
 ): Result | Refusal {
+  if (text.length > DEPTH_FREE_CHARS && isDeeperThan(text, DEPTH_MAX)) {
+    return new Refusal("invalid_json", `the body is nested too deep: more than ${DEPTH_MAX} levels`);
+  }
   const root = parseWith(JSON.parse, text);
   if (root instanceof Refusal) return root;
   const result = build(root, context);

@@ -19,6 +19,7 @@ import type { CallObserver } from "./call-end.ts";
 import { OPTIONS } from "./config.ts";
 import { startHttpServer } from "./http-server.ts";
 import { GatewayMetrics } from "./metrics.ts";
+import { ParsePool } from "./parse-pool.ts";
 
 /** How often a drain looks whether every request has been answered, in ms. */
 const DRAIN_POLL_MS = 10;
@@ -67,10 +68,13 @@ export async function main(argv: string[]): Promise<void> {
     },
   };
   const onDefect = (error: unknown): void => logger.error({ error }, "a request met a defect");
+  const parser = new ParsePool({ threads: options.parseThreads, onDefect });
+  lifecycle.onDrain(() => parser.close());
   let isRefusing = false;
   const app = createApp({
     inference,
     options,
+    parser,
     version: packageJson.version,
     isDraining,
     isRefusing: () => isRefusing,

@@ -9,6 +9,7 @@ import type {
   ModelTable,
   StageDurations,
 } from "./inference.ts";
+import { ParsePool } from "./parse-pool.ts";
 
 /**
  * Test support: the seam implemented in memory. Its models answer each output from the input of the same place, so that tests see
@@ -112,10 +113,27 @@ export class EchoInference implements Inference {
   }
 }
 
+/** Whether every body goes to another thread: the same tests then hold the way there and back. */
+const PARSE_APART = "TEST_PARSE_APART";
+
+/** From here on all tests of this file have their bodies parsed in another thread. */
+export function parseApart(): void {
+  process.env[PARSE_APART] = "true";
+}
+
 /** Options of a gateway in a test: the defaults, a free port, and what is given. */
 export function testOptions(given: Partial<GatewayOptions> = {}): GatewayOptions {
-  return { ...loadOptions(OPTIONS, { env: {}, argv: [] }), port: 0, adminPort: 0, ...given };
+  const inline = process.env[PARSE_APART] === undefined ? {} : { inlineJsonBytesMax: 0 };
+  return { ...loadOptions(OPTIONS, { env: {}, argv: [] }), port: 0, adminPort: 0, ...inline, ...given };
 }
+
+/** The parser of all gateways of a test file. Its threads end with the file's process. */
+export const testParser = new ParsePool({
+  threads: 1,
+  onDefect: (error) => {
+    throw error;
+  },
+});
 
 /** A request body of the Open Inference Protocol for `testModel()`: as many rows as there are fours of values. */
 export function inferBody(values: readonly number[] = [1, 2, 3, 4], more: object = {}): string {
