@@ -74,6 +74,7 @@ function claimWorker(address: string, { name, model }: { name: string; model: st
     timeoutMs: 0,
     sloMs: 0,
     maxHoldMs: 0,
+    maxRequestRows: 8,
     inputs: [{ name: "x", ...tensor }],
     outputs: [{ name: "y", ...tensor }],
   };

@@ -23,6 +23,7 @@ const model = {
   timeoutMs: 0,
   sloMs: 0,
   maxHoldMs: 0,
+  maxRequestRows: Number(rowsMax),
   inputs: [],
   outputs: [],
 } as const;

@@ -22,6 +22,8 @@ export type LoadPlan = {
   readonly seed: number;
   /** Rows of a request are 1 to this; default 8. */
   readonly rowsMax?: number;
+  /** Rows of the models' largest run, where requests may be larger and run in parts. */
+  readonly runRowsMax?: number;
   /** For benchmarks: send this many requests, made beforehand, over and over. Default: every request is new. */
   readonly prebuilt?: number;
   /** For benchmarks: check one answer in this many (of those with status 200). Default 1. */

@@ -26,6 +26,7 @@ async function run(plan: LoadPlan): Promise<LoadReport> {
     pools,
     seed: plan.seed,
     ...pick(plan, "rowsMax"),
+    ...pick(plan, "runRowsMax"),
     ...pick(plan, "isTimed"),
     ...pick(plan, "form"),
   });

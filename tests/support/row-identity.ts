@@ -40,6 +40,8 @@ export type IdentityReport = {
   readonly workers: Readonly<Record<string, number>>;
   /** Answers that needed more than one attempt. */
   readonly retried: number;
+  /** Answers to requests that ran in parts; `batches` leaves these out. */
+  readonly split: number;
 };
 
 /**
@@ -67,11 +69,13 @@ export class RowIdentityChecker {
   readonly #rowsMax: number;
   readonly #exact: ReadonlySet<RowPool>;
   readonly #isTimed: boolean;
+  readonly #runRowsMax: number;
   readonly #form: RequestForm;
   #sent = 0;
   #requests = 0;
   #rows = 0;
   #retried = 0;
+  #split = 0;
   #mismatches = 0;
   readonly #first: Mismatch[] = [];
   readonly #errors: string[] = [];
@@ -81,17 +85,20 @@ export class RowIdentityChecker {
 
   /**
    * Requests have 1 to `rowsMax` rows (default 8), of one pool each. `isTimed`: answers must tell their run in
-   * `Server-Timing` (default true). `form`: how requests are written, by default the Open Inference Protocol.
+   * `Server-Timing` (default true). `runRowsMax`: the largest run of the models; a request with more rows runs in parts, and
+   * tells of one of them (default: no request is so large). `form`: how requests are written, by default the Open Inference Protocol.
    */
   constructor(options: {
     readonly pools: readonly RowPool[];
     readonly seed: number;
     readonly rowsMax?: number;
     readonly isTimed?: boolean;
+    readonly runRowsMax?: number;
     readonly form?: RequestFormName;
   }) {
     this.#form = REQUEST_FORMS[options.form ?? "oip"];
     this.#isTimed = options.isTimed ?? true;
+    this.#runRowsMax = options.runRowsMax ?? Infinity;
     this.#pools = options.pools;
     this.#random = new SeededRandom(options.seed);
     this.#rowsMax = options.rowsMax ?? 8;
@@ -148,6 +155,7 @@ export class RowIdentityChecker {
       ),
       workers: Object.fromEntries(this.#workers),
       retried: this.#retried,
+      split: this.#split,
     };
   }
 
@@ -157,9 +165,17 @@ export class RowIdentityChecker {
     const worker = /(?:^|, )worker;desc="([^"]+)"/.exec(serverTiming)?.[1];
     const retryMs = Number(/(?:^|, )retry;dur=([\d.]+)/.exec(serverTiming)?.[1]);
     if (worker === undefined || Number.isNaN(retryMs)) return "Server-Timing lacks the worker or the retry stage";
-    if (batchRows < rows.length) return `a request of ${rows.length} rows says that its run had ${batchRows}`;
+    const isSplit = rows.length > this.#runRowsMax;
+    if (isSplit ? batchRows < 1 : batchRows < rows.length) {
+      return `a request of ${rows.length} rows says that its run had ${batchRows}`;
+    }
+    if (batchRows > this.#runRowsMax) return `a run had ${batchRows} rows, at most ${this.#runRowsMax} are allowed`;
     increment(this.#workers, worker);
     if (retryMs > 0) this.#retried += 1;
+    if (isSplit) {
+      this.#split += 1;
+      return "";
+    }
     let batches = this.#batches.get(pool.model);
     if (batches === undefined) this.#batches.set(pool.model, (batches = { rows: 0, requests: 0, runs: new Map() }));
     batches.rows += rows.length;

@@ -56,7 +56,7 @@ export const ERROR_CODES = {
     http: 400,
     retryable: false,
     fault: "client",
-    meaning: "The request has more rows than the model's largest batch.",
+    meaning: "The request has more rows than the model takes at a time.",
   },
   not_found: { number: 8, http: 404, retryable: false, fault: "client", meaning: "No such route." },
   model_not_found: {

@@ -41,6 +41,7 @@ const model = struct({
   inputs: tensorSpecs,
   outputs: tensorSpecs,
   maxHoldMs: uint,
+  maxRequestRows: uint,
 });
 
 const load = struct({

@@ -27,7 +27,7 @@ export type ModelDescription = {
   readonly digest: string;
   /** Whether the first dimension of every input and output is the batch, so that requests may share a run. */
   readonly batching: boolean;
-  /** Rows of one run, at least 1; 1 where `batching` is false. A request with more rows is refused. */
+  /** Rows of one run, at least 1; 1 where `batching` is false. A SUBMIT with more rows is refused. */
   readonly maxBatchSize: number;
   /** The default time budget of its requests in milliseconds; 0 where the model sets none. */
   readonly timeoutMs: number;
@@ -38,6 +38,8 @@ export type ModelDescription = {
   readonly outputs: readonly TensorSpec[];
   /** How long a request may be held back so that its batch grows, in milliseconds; 0 = never. */
   readonly maxHoldMs: number;
+  /** Rows of one client's request, at least `maxBatchSize`: the gateway sends what is larger than a run in parts. */
+  readonly maxRequestRows: number;
 };
 
 /** The order of model versions, for `sort`: by number, exactly, whatever their length. */

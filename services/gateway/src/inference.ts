@@ -7,7 +7,7 @@ import type { ErrorCode, ModelDescription, Tensor } from "@millrace/protocol";
 export type InferenceRequest = {
   /** From `ModelTable.find`; its `inputs` are the order of `inputs` and of the payload. */
   readonly model: ModelDescription;
-  /** The size of the batch dimension, 1 to `model.maxBatchSize`; 1 for a model without a batch dimension. */
+  /** The size of the batch dimension, 1 to `model.maxRequestRows`; 1 for a model without a batch dimension. */
   readonly rows: number;
   /** "" where all other dimensions are fixed; else the concrete ones of all inputs, such as "3,5|7". Equal: may share a run. */
   readonly bucket: string;
@@ -42,7 +42,7 @@ export type InferenceAnswer =
       /** The outputs asked for, in any order; the data are borrowed from the message that they came in. */
       readonly outputs: readonly Tensor[];
       readonly rows: number;
-      /** Rows of the whole run that this request was part of. */
+      /** Rows of the whole run that this request was part of; of its last part's run where it ran in parts. */
       readonly batchRows: number;
       readonly worker: string;
       readonly stages: StageDurations;

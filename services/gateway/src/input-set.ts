@@ -13,7 +13,7 @@ export type InputSet = {
 /** The largest dimension: what 32-bit tensor libraries can index. */
 const DIMENSION_MAX = 2 ** 31 - 1;
 
-/** Whether a client's shape fits the model's input: `invalid_shape`, or `too_many_rows` beyond the model's largest batch. */
+/** Whether a client's shape fits the model's input: `invalid_shape`, or `too_many_rows` beyond the model's largest request. */
 export function checkShape(model: ModelDescription, spec: TensorSpec, shape: readonly number[]): Refusal | undefined {
   if (shape.length !== spec.shape.length) return shapeFault(spec, shape);
   for (let i = 0; i < shape.length; i++) {
@@ -24,10 +24,10 @@ export function checkShape(model: ModelDescription, spec: TensorSpec, shape: rea
   if (!model.batching) return undefined;
   const rows = shape[0]!;
   if (rows < 1) return new Refusal("invalid_shape", `input ${quote(spec.name)}: a request needs at least one row`);
-  if (rows <= model.maxBatchSize) return undefined;
+  if (rows <= model.maxRequestRows) return undefined;
   return new Refusal(
     "too_many_rows",
-    `input ${quote(spec.name)} has ${rows} rows, model ${quote(model.name)} takes at most ${model.maxBatchSize} a request`,
+    `input ${quote(spec.name)} has ${rows} rows, model ${quote(model.name)} takes at most ${model.maxRequestRows} a request`,
   );
 }
 
@@ -59,8 +59,12 @@ export function assembleInputs(model: ModelDescription, tensors: readonly Tensor
   if (bytes > LIMITS.payloadBytes) {
     return new Refusal("body_too_large", `the inputs have ${bytes} bytes, at most ${LIMITS.payloadBytes} are accepted`);
   }
-  const bucket = bucketOf(model, tensors);
-  if (tensors.length === 1) return { rows, bucket, inputs: tensors, payload: first.data };
+  return { rows, bucket: bucketOf(model, tensors), ...packInputs(tensors) };
+}
+
+/** Tensors one behind the other in one payload. Copies the data only where there are several. */
+export function packInputs(tensors: readonly Tensor[]): Pick<InputSet, "inputs" | "payload"> {
+  if (tensors.length === 1) return { inputs: tensors, payload: tensors[0]!.data };
   const payload = Buffer.concat(tensors.map((tensor) => tensor.data));
   let at = 0;
   const inputs = tensors.map(({ name, datatype, shape, data }) => {
@@ -68,7 +72,7 @@ export function assembleInputs(model: ModelDescription, tensors: readonly Tensor
     at += data.byteLength;
     return { name, datatype, shape, data: payload.subarray(from, at) };
   });
-  return { rows, bucket, inputs, payload };
+  return { inputs, payload };
 }
 
 /** Requests share a run only where their inner dimensions agree; a text too long for the wire is replaced by its digest. */

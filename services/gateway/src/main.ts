@@ -20,6 +20,7 @@ import { OPTIONS } from "./config.ts";
 import { startHttpServer } from "./http-server.ts";
 import { GatewayMetrics } from "./metrics.ts";
 import { ParsePool } from "./parse-pool.ts";
+import { SplitInference } from "./split-inference.ts";
 
 /** How often a drain looks whether every request has been answered, in ms. */
 const DRAIN_POLL_MS = 10;
@@ -34,7 +35,7 @@ export async function main(argv: string[]): Promise<void> {
 
   const metrics = new GatewayMetrics(packageJson.version);
   const metricsPage = new MetricsPage(metrics.values);
-  const inference = new BrokerInference({
+  const broker = new BrokerInference({
     brokers: options.brokers,
     discoveryIntervalMs: options.discoveryIntervalMs,
     dnsServers: options.dnsServers,
@@ -44,8 +45,9 @@ export async function main(argv: string[]): Promise<void> {
     testGatewayQueueMs: parseTestDelay(options.testDelay).get("gateway_queue") ?? 0,
     linkMetrics: metrics.links,
   });
-  metrics.watch(inference.models, inference.links);
-  lifecycle.onDrain(() => inference.close());
+  const inference = new SplitInference(broker);
+  metrics.watch(inference.models, broker.links);
+  lifecycle.onDrain(() => broker.close());
   const admin = await startAdminServer({
     host: options.adminHost,
     port: options.adminPort,

@@ -11,6 +11,7 @@ function model(name: string, version = "1"): ModelDescription {
     timeoutMs: 0,
     sloMs: 0,
     maxHoldMs: 0,
+    maxRequestRows: 8,
   } as const;
   return { name, version, ...about, batching: true, maxBatchSize: 8, inputs: [], outputs: [] };
 }

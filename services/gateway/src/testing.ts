@@ -26,7 +26,7 @@ export const TEST_STAGES: StageDurations = {
   networkMs: 0.055,
 };
 
-/** A model that is ready: one FP32 input `x` and one output `y` of [-1, 4], up to 8 rows; `given` overrides. */
+/** A model that is ready: one FP32 input `x` and one output `y` of [-1, 4], up to 8 rows a run and a request; `given` overrides. */
 export function testModel(given: Partial<ModelDescription> = {}): ModelDescription {
   return {
     name: "echo",
@@ -37,6 +37,7 @@ export function testModel(given: Partial<ModelDescription> = {}): ModelDescripti
     digest: "",
     batching: true,
     maxBatchSize: 8,
+    maxRequestRows: 8,
     timeoutMs: 0,
     sloMs: 0,
     maxHoldMs: 0,

@@ -31,6 +31,7 @@ function describe(inputs: readonly TensorSpec[], more: Partial<ModelDescription>
     timeoutMs: 0,
     sloMs: 0,
     maxHoldMs: 0,
+    maxRequestRows: 1024,
     inputs,
     outputs: inputs,
     ...more,

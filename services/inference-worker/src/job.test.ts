@@ -14,6 +14,7 @@ const model: ModelDescription = {
   timeoutMs: 0,
   sloMs: 0,
   maxHoldMs: 0,
+  maxRequestRows: 8,
   inputs: [{ name: "x", datatype: "FP32", shape: [-1, 2] }],
   outputs: [{ name: "y", datatype: "FP32", shape: [-1, 2] }],
 };

@@ -12,6 +12,7 @@ test("an empty manifest is the default one", () => {
     timeoutMs: 0,
     sloMs: 0,
     maxBatchSize: 64,
+    maxRequestRows: 1024,
     maxHoldMs: 100,
     batching: undefined,
     files: {},
@@ -28,6 +29,7 @@ source: https://example.com/iris
 timeout_ms: 800
 slo_ms: 50
 max_batch_size: 256
+max_request_rows: 1000
 max_hold_ms: 2
 batching: true
 files:
@@ -46,6 +48,7 @@ simulated:
     timeoutMs: 800,
     sloMs: 50,
     maxBatchSize: 256,
+    maxRequestRows: 1000,
     maxHoldMs: 2,
     batching: true,
     files: { "1/model.onnx": digest },
@@ -71,6 +74,8 @@ test.each<[string, string]>([
   ["timeout_ms:", "timeout_ms: has no value"],
   ["timeout_ms: -1", "timeout_ms: must be at least 1, got -1"],
   ["timeout_ms: 100\nslo_ms: 500", "slo_ms: must not be larger than timeout_ms"],
+  ["max_batch_size: 8\nmax_request_rows: 7", "max_request_rows: must not be smaller than max_batch_size"],
+  ["max_request_rows: 100001", "max_request_rows: must be at most 100000, got 100001"],
   ["batching: sometimes", 'batching: must be true or false, got "sometimes"'],
   ["description: 5", "description: must be a text, got 5"],
   ["platform: triton", 'platform: must be one of onnxruntime_onnx, simulated, got "triton"'],
@@ -96,6 +101,11 @@ test.each<[string, string]>([
 ])("%j is refused: %s", (text, message) => {
   expect(() => parseManifest(text)).toThrow(ManifestError);
   expect(() => parseManifest(text)).toThrow(message);
+});
+
+test("a request may have sixteen runs of rows unless the manifest says otherwise", () => {
+  expect(parseManifest("max_batch_size: 4").maxRequestRows).toBe(64);
+  expect(parseManifest("max_batch_size: 4\nmax_request_rows: 4").maxRequestRows).toBe(4);
 });
 
 test("every mistake is named at once, the datatypes that there are too", () => {

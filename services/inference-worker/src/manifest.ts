@@ -8,6 +8,11 @@ export const MANIFEST_FILE = "model.yaml";
 /** Rows of one run where the manifest sets none. */
 const MAX_BATCH_SIZE_DEFAULT = 64;
 
+/** Runs that one request may be split into where the manifest does not say. */
+const REQUEST_RUNS_DEFAULT = 16;
+
+const REQUEST_ROWS_MAX = 100_000;
+
 /** How long a request may be held back where the manifest does not say. The pace ends nearly all holds far sooner. */
 const MAX_HOLD_MS_DEFAULT = 100;
 
@@ -33,6 +38,8 @@ export type Manifest = {
   readonly sloMs: number;
   /** Rows of one run, 1 to 256. */
   readonly maxBatchSize: number;
+  /** Rows of one request, at least those of one run; beyond a run it is split. */
+  readonly maxRequestRows: number;
   /** How long a request may be held back so that its batch grows; 0 = never. */
   readonly maxHoldMs: number;
   /** `false` never batches, `true` trusts the owner that rows do not influence each other, undefined finds out. */
@@ -75,6 +82,7 @@ const schema = z
     timeout_ms: budgetMs.optional(),
     slo_ms: budgetMs.optional(),
     max_batch_size: z.int().min(1).max(LIMITS.items).default(MAX_BATCH_SIZE_DEFAULT),
+    max_request_rows: z.int().min(1).max(REQUEST_ROWS_MAX).optional(),
     max_hold_ms: z.int().min(0).max(TIMEOUT_MS_MAX).default(MAX_HOLD_MS_DEFAULT),
     batching: z.boolean().optional(),
     files: z.record(relativePath, z.strictObject({ sha256 })).default({}),
@@ -99,6 +107,10 @@ const schema = z
   .refine(({ timeout_ms: timeoutMs, slo_ms: sloMs }) => sloMs === undefined || sloMs <= (timeoutMs ?? TIMEOUT_MS_MAX), {
     path: ["slo_ms"],
     error: "must not be larger than timeout_ms",
+  })
+  .refine(({ max_batch_size: run, max_request_rows: request }) => request === undefined || request >= run, {
+    path: ["max_request_rows"],
+    error: "must not be smaller than max_batch_size",
   });
 
 /** Every key of the file; docs/model-repository.md is bound to them by a test. */
@@ -143,6 +155,7 @@ function toManifest(raw: z.output<typeof schema>): Manifest {
     timeoutMs: raw.timeout_ms ?? 0,
     sloMs: raw.slo_ms ?? 0,
     maxBatchSize: raw.max_batch_size,
+    maxRequestRows: raw.max_request_rows ?? raw.max_batch_size * REQUEST_RUNS_DEFAULT,
     maxHoldMs: raw.max_hold_ms,
     batching: raw.batching,
     files: Object.fromEntries(Object.entries(raw.files).map(([path, file]) => [path, file.sha256.toLowerCase()])),

@@ -20,6 +20,7 @@ const MODEL: WorkerModel = {
     timeoutMs: 0,
     sloMs: 0,
     maxHoldMs: 0,
+    maxRequestRows: 8,
     inputs: [],
     outputs: [],
   },

@@ -36,7 +36,7 @@ test("a model is described as far as it has come", () => {
     sloMs: 0,
     maxHoldMs: 100,
   };
-  const unknown = { batching: false, maxBatchSize: 1, inputs: [], outputs: [] };
+  const unknown = { batching: false, maxBatchSize: 1, maxRequestRows: 1, inputs: [], outputs: [] };
   expect(describeModel(found, { state: "loading" })).toEqual({ ...about, ...unknown, state: "loading", reason: "" });
   expect(describeModel(found, { state: "ready", loaded })).toEqual({
     ...about,
@@ -44,6 +44,7 @@ test("a model is described as far as it has come", () => {
     reason: "",
     batching: true,
     maxBatchSize: 64,
+    maxRequestRows: 1024,
     inputs: loaded.inputs,
     outputs: loaded.outputs,
   });

@@ -20,7 +20,7 @@ export function describeModel(model: RepositoryModel, outcome: LoadOutcome): Mod
     maxHoldMs: manifest.maxHoldMs,
   };
   const platform = manifest.simulated === undefined ? "onnxruntime_onnx" : "simulated";
-  const unknown = { batching: false, maxBatchSize: 1, inputs: [], outputs: [] };
+  const unknown = { batching: false, maxBatchSize: 1, maxRequestRows: 1, inputs: [], outputs: [] };
   if (model.state === "failed") return { ...about, platform, ...unknown, state: "failed", reason: clip(model.reason) };
   switch (outcome.state) {
     case "loading":
@@ -29,7 +29,9 @@ export function describeModel(model: RepositoryModel, outcome: LoadOutcome): Mod
       return { ...about, platform, ...unknown, state: "failed", reason: clip(outcome.reason) };
     case "ready": {
       const { batching, maxBatchSize, inputs, outputs } = outcome.loaded;
-      return { ...about, platform, batching, maxBatchSize, inputs, outputs, state: "ready", reason: "" };
+      const maxRequestRows = batching ? manifest.maxRequestRows : 1;
+      const runs = { batching, maxBatchSize, maxRequestRows, inputs, outputs };
+      return { ...about, ...runs, platform, state: "ready", reason: "" };
     }
   }
 }

@@ -61,7 +61,15 @@ function oneRow(): JobItem {
 function startWorker(brokers: readonly { readonly address: string }[]) {
   let finish = (): void => {};
   const input = { name: "x", datatype: "FP32", shape: [-1, 1] } as const;
-  const about = { reason: "", platform: "simulated", digest: "", timeoutMs: 0, sloMs: 0, maxHoldMs: 0 };
+  const about = {
+    reason: "",
+    platform: "simulated",
+    digest: "",
+    timeoutMs: 0,
+    sloMs: 0,
+    maxHoldMs: 0,
+    maxRequestRows: 1,
+  };
   const model = { name: "m", version: "1", state: "ready", batching: true, maxBatchSize: 1, ...about } as const;
   const worker = new Worker({
     observer: NO_OBSERVER,

@@ -28,6 +28,7 @@ const doubler: Content<"ROUTES">["models"][number]["model"] = {
   timeoutMs: 0,
   sloMs: 50,
   maxHoldMs: 10,
+  maxRequestRows: 1024,
   inputs: [{ name: "x", datatype: "FP32", shape: [-1, 2] }],
   outputs: [{ name: "y", datatype: "FP32", shape: [-1, 2] }],
 };
@@ -45,6 +46,7 @@ const broken: typeof doubler = {
   timeoutMs: 30_000,
   sloMs: 0,
   maxHoldMs: 0,
+  maxRequestRows: 1,
   inputs: [],
   outputs: [],
 };
