@@ -226,10 +226,11 @@ test("a defect behind the seam is 500 without its details, and is reported", asy
 
 test("features that are missing are refused by name", async () => {
   const app = appOf();
-  const binary = await infer(app, inferBody(), { "inference-header-content-length": "10" });
+  const headers = { "inference-header-content-length": "10" };
+  const binary = await ask(app, "/predict", { method: "POST", body: inferBody(), headers });
   expect([binary.status, binary.body.error]).toEqual([
     501,
-    "binary tensor data (header Inference-Header-Content-Length) is not supported",
+    "binary tensor data (header Inference-Header-Content-Length) is not supported here",
   ]);
   const compressed = await infer(app, inferBody(), { "content-encoding": "gzip" });
   expect([compressed.status, compressed.body.code]).toEqual([501, "unsupported"]);
@@ -302,7 +303,7 @@ test("a client that goes away is cancelled, once, and frees its place", async ()
 test("metadata of the server and of models", async () => {
   const models = ["1", "10", "9"].map((version) => testModel({ version }));
   const app = appOf(new EchoInference([...models, testModel({ name: "broken", state: "failed", reason: "bad file" })]));
-  const server = { name: "millrace", version: "1.2.3", extensions: [] };
+  const server = { name: "millrace", version: "1.2.3", extensions: ["binary_tensor_data", "classification"] };
   for (const path of ["/v2", "/v2/"]) expect(await ask(app, path)).toMatchObject({ status: 200, body: server });
   const metadata = {
     name: "echo",
@@ -378,6 +379,55 @@ test("unknown paths are 404, other methods 405 with Allow, HEAD follows GET", as
   for (const path of ["/livez", "/readyz", "/v2", "/v2/models/echo", "/v2/models/echo/ready"]) {
     const head = await app.request(path, { method: "HEAD" });
     expect([head.status, await head.text()]).toEqual([200, ""]);
+  }
+});
+
+/** Sends a binary request for one row of `testModel()`, its numbers as bytes; gives status, headers and the bytes of the answer. */
+async function inferBinary(app: GatewayApp, json: string, given: Record<string, string> = {}) {
+  const data = new Uint8Array(Float32Array.of(1, 2, 3, Number.NaN).buffer);
+  const headers = { "inference-header-content-length": String(Buffer.byteLength(json)), ...given };
+  const body = Buffer.concat([Buffer.from(json), data]);
+  const response = await app.request("/v2/models/echo/infer", { method: "POST", body, headers });
+  return { status: response.status, headers: response.headers, bytes: Buffer.from(await response.arrayBuffer()), data };
+}
+
+const BINARY_INPUT = { name: "x", datatype: "FP32", shape: [1, 4], parameters: { binary_data_size: 16 } };
+
+test("binary tensors in and out, with their header; NaN among them", async () => {
+  const parameters = { binary_data_output: true };
+  const answer = await inferBinary(appOf(), JSON.stringify({ id: "b", parameters, inputs: [BINARY_INPUT] }));
+  expect([answer.status, answer.headers.get("content-type")]).toEqual([200, "application/octet-stream"]);
+  const jsonBytes = Number(answer.headers.get("inference-header-content-length"));
+  expect(JSON.parse(answer.bytes.toString("utf8", 0, jsonBytes))).toEqual({
+    id: "b",
+    model_name: "echo",
+    model_version: "1",
+    outputs: [{ name: "y", datatype: "FP32", shape: [1, 4], parameters: { binary_data_size: 16 } }],
+  });
+  expect(answer.bytes.subarray(jsonBytes)).toEqual(Buffer.from(answer.data));
+  expect(answer.headers.get("server-timing")).toContain("compute;dur=");
+  const asJson = await inferBinary(appOf(), JSON.stringify({ inputs: [BINARY_INPUT] }));
+  expect([asJson.status, JSON.parse(asJson.bytes.toString())]).toMatchObject([500, { code: "output_not_json" }]);
+  expect(asJson.headers.get("inference-header-content-length")).toBeNull();
+  const raw = await inferBinary(appOf(), "");
+  expect([raw.status, raw.headers.get("content-type")]).toEqual([200, "application/octet-stream"]);
+});
+
+test("the limits of JSON and of bodies hold for binary ones; the content type does not matter", async () => {
+  const json = JSON.stringify({ inputs: [BINARY_INPUT] });
+  const codeOf = async (given: Partial<GatewayOptions>, headers: Record<string, string> = {}) => {
+    const { status, bytes } = await inferBinary(appOf(undefined, given), json, headers);
+    return [status, (JSON.parse(bytes.toString()) as { code: string }).code];
+  };
+  expect(await codeOf({ jsonBytesMax: json.length - 1 })).toEqual([413, "body_too_large"]);
+  expect(await codeOf({ bodyBytesMax: json.length + 15 })).toEqual([413, "body_too_large"]);
+  expect(await codeOf({}, { "inference-header-content-length": "-1" })).toEqual([400, "invalid_request"]);
+  expect(await codeOf({}, { "inference-header-content-length": "100000" })).toEqual([400, "invalid_request"]);
+  const parameters = { binary_data_output: true };
+  for (const type of ["application/json", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]) {
+    const body = JSON.stringify({ parameters, inputs: [BINARY_INPUT] });
+    expect(await inferBinary(appOf(), body, { "content-type": type })).toMatchObject({ status: 200 });
+    expect((await infer(appOf(), inferBody(), { "content-type": type })).status).toBe(200);
   }
 });
 

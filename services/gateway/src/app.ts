@@ -28,6 +28,7 @@ export type AppDeps = {
     | "requestTimeoutMsMax"
     | "jsonBytesMax"
     | "inlineJsonBytesMax"
+    | "bodyBytesMax"
     | "inFlightMax"
     | "defaultModel"
     | "testDelay"

@@ -42,7 +42,16 @@ export const OPTIONS = defineOptions({
       .min(1024)
       .max(64 * 1024 * 1024),
     default: 16 * 1024 * 1024,
-    doc: "The largest JSON body that is accepted, in bytes.",
+    doc: "The largest JSON body, and the largest JSON before binary tensors, that is accepted, in bytes.",
+  },
+  bodyBytesMax: {
+    schema: z
+      .number()
+      .int()
+      .min(1024)
+      .max(64 * 1024 * 1024),
+    default: 64 * 1024 * 1024,
+    doc: "The largest body with binary tensors that is accepted, in bytes.",
   },
   inlineJsonBytesMax: {
     schema: z

@@ -24,8 +24,9 @@ export interface Exchange {
   /** Calls back once if the client goes away before the answer has been written to it. Call it at most once. */
   onGone(callback: () => void): void;
   /**
-   * Answers with JSON; the second call and later ones do nothing. `headers` is flat: name, value, name, value; type, length
-   * and request id are added. What of the body has not been read is thrown away.
+   * Answers with JSON, or with the bytes of several parts, one behind the other; the second call and later ones do nothing. `headers`
+   * is flat: name, value, name, value; length and request id are added, and with JSON the type. Parts are borrowed until they
+   * are written, and not copied. What of the request's body has not been read is thrown away.
    */
-  send(status: number, headers: readonly string[], body: string): void;
+  send(status: number, headers: readonly string[], body: string | readonly Uint8Array[]): void;
 }

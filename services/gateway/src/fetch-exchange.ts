@@ -44,9 +44,10 @@ export class FetchExchange implements Exchange {
     this.#request.signal.addEventListener("abort", callback, { once: true });
   }
 
-  send(status: number, headers: readonly string[], body: string): void {
+  send(status: number, headers: readonly string[], body: string | readonly Uint8Array[]): void {
     const lines = new Headers({ "content-type": "application/json", "x-request-id": this.requestId });
     for (let i = 0; i + 1 < headers.length; i += 2) lines.set(headers[i]!, headers[i + 1]!);
-    this.#respond(new Response(body, { status, headers: lines }));
+    const content = typeof body === "string" ? body : Buffer.concat(body);
+    this.#respond(new Response(content, { status, headers: lines }));
   }
 }

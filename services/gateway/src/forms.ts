@@ -1,18 +1,20 @@
 import type { Form, FormRequest } from "./inference-call.ts";
 import { type OipRequest, parseOipRequest } from "./oip-request.ts";
-import { oipResponseText } from "./oip-response.ts";
+import { oipResponse } from "./oip-response.ts";
 import { parsePlainRequest, plainResponseText, type PlainRequest } from "./plain-form.ts";
 
-/** The JSON form of the Open Inference Protocol. */
+/** The Open Inference Protocol's form. */
 export const oipForm: Form<OipRequest> = {
   name: "oip",
+  takesBinary: true,
   read: parseOipRequest,
-  write: ({ model, request, answer }) => oipResponseText(model, answer.outputs, request),
+  write: ({ model, request, answer }) => oipResponse(model, answer.outputs, request),
 };
 
 /** The plain form of `/predict`. */
 export const plainForm: Form<PlainRequest> = {
   name: "plain",
+  takesBinary: false,
   read: parsePlainRequest,
   write: ({ model, request, answer, latencyMs, httpRequestId }) =>
     plainResponseText(model, answer.outputs, {

@@ -1,12 +1,13 @@
 import { ERROR_CODES, type ModelDescription } from "@millrace/protocol";
 import type { Stage } from "@millrace/runtime";
+import { ALL_JSON, type BinaryAnswer, readJsonBytes } from "./binary-body.ts";
 import { readTimeoutHeader, timeoutOf, type TimeoutBounds } from "./budget.ts";
+import { bodyTooLarge } from "./body-buffer.ts";
 import { type CallEnd, type CallObserver, refuse } from "./call-end.ts";
 import { errorResponse } from "./error-response.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Inference, InferenceAnswer } from "./inference.ts";
 import type { InputSet } from "./input-set.ts";
-import { textOf } from "./json-body.ts";
 import { findServing } from "./model-choice.ts";
 import type { BodyParser, ParseJob } from "./parse-pool.ts";
 import { Refusal } from "./refusal.ts";
@@ -18,10 +19,12 @@ export type Door = {
   readonly limits: TimeoutBounds & {
     /** Calls between their head and their answer; one more is refused. */
     readonly inFlightMax: number;
-    /** Bytes of a JSON body. */
+    /** Bytes of the JSON in a body. */
     readonly jsonBytesMax: number;
     /** Bytes of a JSON body that is parsed on the event loop; a larger one goes to the parser. */
     readonly inlineJsonBytesMax: number;
+    /** Bytes of a body that is JSON and tensors behind it. */
+    readonly bodyBytesMax: number;
   };
   readonly parser: BodyParser;
   /** For tests: how long to sleep inside a stage, in milliseconds; undefined = nowhere, at no cost. */
@@ -52,12 +55,16 @@ export type FormAnswer<Request> = {
   readonly httpRequestId: string;
 };
 
-/** A form that requests and answers take in JSON; pure. */
+/** A form that requests and answers take; pure. */
 export type Form<Request extends FormRequest> = {
   /** Under which `FORMS` has it. */
   readonly name: string;
-  read(text: string, model: ModelDescription): Request | Refusal;
-  write(answer: FormAnswer<Request>): string | Refusal;
+  /** Whether bodies may hold binary tensors behind their JSON. */
+  readonly takesBinary: boolean;
+  /** `jsonBytes`: of the JSON at the body's start; ALL_JSON where the body is nothing else, as it always is unless `takesBinary`. */
+  read(body: Buffer, model: ModelDescription, jsonBytes: number): Request | Refusal;
+  /** JSON text, or JSON and bytes. */
+  write(answer: FormAnswer<Request>): string | BinaryAnswer | Refusal;
 };
 
 /**
@@ -79,6 +86,7 @@ class InferenceCall<Request extends FormRequest> {
   readonly #form: Form<Request>;
   readonly #model: ModelDescription;
   readonly #headerTimeoutMs: number;
+  readonly #jsonBytes: number;
   #state: CallState = "reading";
   #handle = 0;
   #parseJob: ParseJob | undefined;
@@ -90,20 +98,22 @@ class InferenceCall<Request extends FormRequest> {
   constructor(
     door: Door,
     exchange: Exchange,
-    to: { form: Form<Request>; model: ModelDescription; headerTimeoutMs: number },
+    to: { form: Form<Request>; model: ModelDescription; headerTimeoutMs: number; jsonBytes: number },
   ) {
     this.#door = door;
     this.#exchange = exchange;
     this.#form = to.form;
     this.#model = to.model;
     this.#headerTimeoutMs = to.headerTimeoutMs;
+    this.#jsonBytes = to.jsonBytes;
   }
 
   start(): void {
     this.#door.inFlight++;
     this.#door.observer.began(this.#model);
     this.#exchange.onGone(() => this.#onGone());
-    this.#exchange.readBody(this.#door.limits.jsonBytesMax, (body) => this.#onBody(body));
+    const { jsonBytesMax, bodyBytesMax } = this.#door.limits;
+    this.#exchange.readBody(this.#jsonBytes === ALL_JSON ? jsonBytesMax : bodyBytesMax, (body) => this.#onBody(body));
   }
 
   #onGone(): void {
@@ -127,15 +137,15 @@ class InferenceCall<Request extends FormRequest> {
 
   #parse(body: Buffer): void {
     try {
-      if (body.byteLength > this.#door.limits.inlineJsonBytesMax) return this.#parseApart(body);
-      const text = textOf(body);
-      this.#onParsed(text instanceof Refusal ? text : this.#form.read(text, this.#model));
+      const jsonBytes = this.#jsonBytes === ALL_JSON ? body.byteLength : this.#jsonBytes;
+      if (jsonBytes > this.#door.limits.inlineJsonBytesMax) return this.#parseApart(body);
+      this.#onParsed(this.#form.read(body, this.#model, this.#jsonBytes));
     } catch (error) {
       this.#fail(error);
     }
   }
 
-  /** A large body is parsed where nobody waits for it, but for this call, and that not for ever. */
+  /** A body with large JSON is parsed where nobody waits for it, but for this call, and that not for ever. */
   #parseApart(body: Buffer): void {
     const { limits, parser } = this.#door;
     // What the body itself asks for is not known yet.
@@ -150,11 +160,14 @@ class InferenceCall<Request extends FormRequest> {
       },
       Math.max(0, leftMs),
     );
-    this.#parseJob = parser.parse({ form: this.#form.name, model: this.#model, body }, (request) => {
-      clearTimeout(this.#parseTimer);
-      // The same form has read it, in another thread.
-      this.#onParsed(request as Request | Refusal);
-    });
+    this.#parseJob = parser.parse(
+      { form: this.#form.name, model: this.#model, body, jsonBytes: this.#jsonBytes },
+      (request) => {
+        clearTimeout(this.#parseTimer);
+        // The same form has read it, in another thread.
+        this.#onParsed(request as Request | Refusal);
+      },
+    );
   }
 
   #onParsed(request: Request | Refusal): void {
@@ -216,7 +229,9 @@ class InferenceCall<Request extends FormRequest> {
       const body = this.#form.write({ model: this.#model, request, answer, latencyMs, httpRequestId });
       if (body instanceof Refusal) return this.#refuse(body, answer, answeredMs);
       const own = this.#durations(answeredMs);
-      this.#exchange.send(200, ["server-timing", serverTiming(own, answer.stages, answer)], body);
+      const timing = serverTiming(own, answer.stages, answer);
+      if (typeof body === "string") this.#exchange.send(200, ["server-timing", timing], body);
+      else this.#exchange.send(200, ["server-timing", timing, ...binaryHeaders(body)], body.parts);
       this.#end(undefined, { own, behind: answer.stages });
     } catch (error) {
       this.#fail(error);
@@ -283,10 +298,26 @@ function refusalAtDoor(door: Door, exchange: Exchange): Refusal | undefined {
   if (encoding !== undefined && encoding !== "identity") {
     return new Refusal("unsupported", "compressed bodies (header Content-Encoding) are not supported");
   }
-  if (exchange.header("inference-header-content-length") !== undefined) {
-    return new Refusal("unsupported", "binary tensor data (header Inference-Header-Content-Length) is not supported");
-  }
   return undefined;
+}
+
+/** The headers of an answer that is not JSON alone. */
+function binaryHeaders({ jsonBytes }: BinaryAnswer): readonly string[] {
+  return ["content-type", "application/octet-stream", "inference-header-content-length", String(jsonBytes)];
+}
+
+/** How much of the body is JSON: `invalid_request` where the header makes no sense, `body_too_large`, or `unsupported` by the form. */
+function jsonBytesOf(exchange: Exchange, form: Pick<Form<never>, "takesBinary">, { limits }: Door): number | Refusal {
+  const header = exchange.header("inference-header-content-length");
+  if (header === undefined) return ALL_JSON;
+  if (!form.takesBinary) {
+    return new Refusal(
+      "unsupported",
+      "binary tensor data (header Inference-Header-Content-Length) is not supported here",
+    );
+  }
+  const bytes = readJsonBytes(header);
+  return typeof bytes === "number" && bytes > limits.jsonBytesMax ? bodyTooLarge(limits.jsonBytesMax) : bytes;
 }
 
 /** Serves one inference call in the given form: admits or refuses it, and sees to its one answer. version "" = the default. */
@@ -304,7 +335,9 @@ export function serveInference<Request extends FormRequest>(
   if (refusal !== undefined) return refuseCall(refusal);
   const headerTimeoutMs = readTimeoutHeader(exchange.header("x-request-timeout-ms"));
   if (headerTimeoutMs instanceof Refusal) return refuseCall(headerTimeoutMs);
+  const jsonBytes = jsonBytesOf(exchange, form, door);
+  if (jsonBytes instanceof Refusal) return refuseCall(jsonBytes);
   const model = name instanceof Refusal ? name : findServing(door.inference, name, version);
   if (model instanceof Refusal) return refuseCall(model);
-  new InferenceCall(door, exchange, { form, model, headerTimeoutMs }).start();
+  new InferenceCall(door, exchange, { form, model, headerTimeoutMs, jsonBytes }).start();
 }

@@ -40,7 +40,7 @@ function shapeFault(spec: TensorSpec, shape: readonly number[]): Refusal {
 
 /**
  * Puts the tensors of a request together, given in the model's order with shapes that `checkShape` has passed. Copies the
- * data only where there are several inputs.
+ * data only where there are several inputs that do not lie one behind the other already, as those of a binary body do.
  */
 export function assembleInputs(model: ModelDescription, tensors: readonly Tensor[]): InputSet | Refusal {
   const first = tensors[0];
@@ -62,9 +62,11 @@ export function assembleInputs(model: ModelDescription, tensors: readonly Tensor
   return { rows, bucket: bucketOf(model, tensors), ...packInputs(tensors) };
 }
 
-/** Tensors one behind the other in one payload. Copies the data only where there are several. */
+/** Tensors one behind the other in one payload. Copies the data only where there are several that do not lie so already. */
 export function packInputs(tensors: readonly Tensor[]): Pick<InputSet, "inputs" | "payload"> {
   if (tensors.length === 1) return { inputs: tensors, payload: tensors[0]!.data };
+  const together = contiguous(tensors);
+  if (together !== undefined) return { inputs: tensors, payload: together };
   const payload = Buffer.concat(tensors.map((tensor) => tensor.data));
   let at = 0;
   const inputs = tensors.map(({ name, datatype, shape, data }) => {
@@ -73,6 +75,17 @@ export function packInputs(tensors: readonly Tensor[]): Pick<InputSet, "inputs" 
     return { name, datatype, shape, data: payload.subarray(from, at) };
   });
   return { inputs, payload };
+}
+
+/** One view of all data, where they lie one behind the other in one buffer. */
+function contiguous(tensors: readonly Tensor[]): Uint8Array | undefined {
+  const first = tensors[0]!.data;
+  let end = first.byteOffset;
+  for (const { data } of tensors) {
+    if (data.buffer !== first.buffer || data.byteOffset !== end) return undefined;
+    end += data.byteLength;
+  }
+  return Buffer.from(first.buffer, first.byteOffset, end - first.byteOffset);
 }
 
 /** Requests share a run only where their inner dimensions agree; a text too long for the wire is replaced by its digest. */

@@ -7,7 +7,7 @@ import { findModel, notReady } from "./model-choice.ts";
 import { describe, Refusal } from "./refusal.ts";
 
 /** Extensions of the protocol that exist here as a whole; of `schedule_policy` there is the parameter `timeout` alone. */
-const EXTENSIONS: readonly string[] = [];
+const EXTENSIONS: readonly string[] = ["binary_tensor_data", "classification"];
 
 /** `GET /v2`: name, version and extensions of the server. */
 export function sendServerMetadata(exchange: Exchange, version: string): void {

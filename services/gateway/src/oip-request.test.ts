@@ -1,6 +1,7 @@
 import type { ModelDescription } from "@millrace/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { ALL_JSON } from "./binary-body.ts";
 import { parseOipRequest } from "./oip-request.ts";
 import { Refusal } from "./refusal.ts";
 import { testModel } from "./testing.ts";
@@ -23,7 +24,7 @@ const b = { name: "b", datatype: "INT64", shape: [2], data: [5, 6] };
 /** The request, or the refusal's code and message. */
 function parse(request: unknown, of: ModelDescription = model) {
   const text = typeof request === "string" ? request : JSON.stringify(request);
-  const result = parseOipRequest(text, of);
+  const result = parseOipRequest(Buffer.from(text), of, ALL_JSON);
   return result instanceof Refusal ? `${result.code}: ${result.message}` : result;
 }
 
@@ -175,23 +176,62 @@ test.each<[string, unknown]>([
   ['unsupported: parameter "priority" is not supported; 0 is', { inputs: [a, b], parameters: { priority: 1 } }],
   ['unsupported: parameter "sequence_id" is not supported', { inputs: [a, b], parameters: { sequence_id: 1 } }],
   [
-    'unsupported: parameter "binary_data_output" is not supported',
-    { inputs: [a, b], parameters: { binary_data_output: true } },
+    'invalid_request: parameter "binary_data_output" must be true or false, it is 1',
+    { inputs: [a, b], parameters: { binary_data_output: 1 } },
   ],
   [
-    'unsupported: input "a": parameter "binary_data_size" is not supported',
+    'invalid_input: input "a" has both "data" and "binary_data_size"',
     { inputs: [{ ...a, parameters: { binary_data_size: 16 } }] },
   ],
   [
-    'unsupported: output "y": parameter "classification" is not supported',
-    { inputs: [a, b], outputs: [{ name: "y", parameters: { classification: 3 } }] },
+    'invalid_request: input "a": "binary_data_size" is 16, the body has 0 bytes left',
+    { inputs: [{ ...a, data: null, parameters: { binary_data_size: 16 } }] },
+  ],
+  [
+    'invalid_request: input "a": parameter "binary_data_size" must be a number of bytes, 0 or more, it is -1',
+    { inputs: [{ ...a, parameters: { binary_data_size: -1 } }] },
+  ],
+  [
+    'unsupported: input "a": parameter "shared_memory_region" is not supported',
+    { inputs: [{ ...a, parameters: { shared_memory_region: "r" } }] },
+  ],
+  [
+    'invalid_request: output "y": parameter "classification" must be a number of classes, 0 or more, it is "3"',
+    { inputs: [a, b], outputs: [{ name: "y", parameters: { classification: "3" } }] },
+  ],
+  [
+    'invalid_request: output "y": parameter "binary_data" must be true or false, it is "yes"',
+    { inputs: [a, b], outputs: [{ name: "y", parameters: { binary_data: "yes" } }] },
+  ],
+  [
+    'unsupported: output "y": parameter "shared_memory_region" is not supported',
+    { inputs: [a, b], outputs: [{ name: "y", parameters: { shared_memory_region: "r" } }] },
   ],
 ])("%s", (expected, request) => {
   expect(parse(request)).toBe(expected);
 });
 
+test("the form of each output: its own word, else the request's, and classes", () => {
+  const choiceOf = (request: object) => {
+    const result = parse({ inputs: [a, b], ...request });
+    return typeof result === "string" ? result : result.choice;
+  };
+  const json = { isBinary: false, classes: 0 };
+  const binary = { isBinary: true, classes: 0 };
+  expect(choiceOf({})).toEqual({ names: [], forms: [], rest: json });
+  expect(choiceOf({ parameters: { binary_data_output: true } })).toEqual({ names: [], forms: [], rest: binary });
+  const outputs = [{ name: "y" }, { name: "__proto__", parameters: { binary_data: false, classification: 2 } }];
+  expect(choiceOf({ parameters: { binary_data_output: true }, outputs })).toEqual({
+    names: ["y", "__proto__"],
+    forms: [binary, { isBinary: false, classes: 2 }],
+    rest: binary,
+  });
+  const given = [{ name: "y", parameters: { binary_data: true, classification: 0 } }, { name: "__proto__" }];
+  expect(choiceOf({ outputs: given })).toMatchObject({ forms: [binary, json] });
+});
+
 test("bodies that are not JSON, or nested beyond reason", () => {
-  expect(parse("")).toMatch(/^invalid_json: the body is not JSON/);
+  expect(parse("")).toBe("invalid_json: the body is empty; a JSON object is expected");
   expect(parse("{")).toMatch(/^invalid_json/);
   expect(parse('{"inputs":[NaN]}')).toMatch(/^invalid_json/);
   expect(parse("[".repeat(1_000_000))).toMatch(/^invalid_/);
@@ -244,7 +284,7 @@ test("never throws on any JSON, and every refusal has a message", () => {
   );
   fc.assert(
     fc.property(anything, (text) => {
-      const result = parseOipRequest(text, model);
+      const result = parseOipRequest(Buffer.from(text), model, ALL_JSON);
       if (result instanceof Refusal) expect(result.message).not.toBe("");
       else expect(result.payload.byteLength).toBe(result.rows * 16);
     }),

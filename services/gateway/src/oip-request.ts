@@ -1,30 +1,70 @@
-import { isDatatype, type ModelDescription, type Tensor, type TensorSpec } from "@millrace/protocol";
+import {
+  DATATYPES,
+  elementCount,
+  isDatatype,
+  isWellSized,
+  type ModelDescription,
+  type Tensor,
+  type TensorSpec,
+} from "@millrace/protocol";
+import { ALL_JSON, BlobReader, jsonOf, NO_BLOBS } from "./binary-body.ts";
 import { assembleInputs, checkShape, type InputSet } from "./input-set.ts";
-import { buildFromJson, isObject } from "./json-body.ts";
+import { buildFromJson, isObject, textOf } from "./json-body.ts";
 import { encodeData, NEEDS_EXACT } from "./json-data.ts";
-import { describe, quote, Refusal } from "./refusal.ts";
+import { type OutputChoice, readOutputs } from "./oip-outputs.ts";
+import { parseRawRequest } from "./raw-request.ts";
+import { describe, quote, Refusal, shapeText } from "./refusal.ts";
+import { unknownName } from "./tensor-names.ts";
 
 /**
- * The JSON form of an inference request of the Open Inference Protocol V2, checked against the model. Pure.
- * Source: https://github.com/kserve/open-inference-protocol, "Inference Request JSON Object".
+ * An inference request of the Open Inference Protocol V2, its tensors in JSON or as bytes behind it, checked against the model. Pure.
+ * Source: https://github.com/kserve/open-inference-protocol, "Inference Request JSON Object"; for bytes see binary-body.ts.
  */
 export type OipRequest = InputSet & {
   /** The client's `id`, to be echoed; "" = none. */
   readonly id: string;
   /** Names of the outputs asked for, each once; [] = all. */
   readonly outputs: readonly string[];
+  /** The same, and how each is to be told. */
+  readonly choice: OutputChoice;
   /** From `parameters.timeout`, in milliseconds; 0 = not given. */
   readonly timeoutMs: number;
   /** Always 0, the default: no broker schedules by priority yet, so `parameters.priority` is refused unless it is 0. */
   readonly priority: number;
 };
 
-/** Reads a request from a body's text. Never throws; every fault of the client's becomes a Refusal that names it. */
-export function parseOipRequest(text: string, model: ModelDescription): OipRequest | Refusal {
-  return buildFromJson(text, model, buildRequest);
+/**
+ * Reads a request from a body; `jsonBytes`: of its JSON (0: it has none, and is the data of the only input), or `ALL_JSON`. Inputs that
+ * came as bytes are views of the body. Never throws; every fault of the client's becomes a Refusal that names it.
+ */
+export function parseOipRequest(body: Buffer, model: ModelDescription, jsonBytes: number): OipRequest | Refusal {
+  if (jsonBytes === 0) return parseRawRequest(body, model);
+  const json = jsonOf(body, jsonBytes);
+  const text = json instanceof Refusal ? json : textOf(json);
+  if (text instanceof Refusal) return text;
+  if (jsonBytes === ALL_JSON) return buildFromJson(text, model, buildJsonRequest);
+  return buildFromJson(text, { model, body, jsonBytes }, buildBinaryRequest);
 }
 
-function buildRequest(root: unknown, model: ModelDescription): OipRequest | Refusal | typeof NEEDS_EXACT {
+function buildJsonRequest(root: unknown, model: ModelDescription): OipRequest | Refusal | typeof NEEDS_EXACT {
+  return buildRequest(root, model, NO_BLOBS);
+}
+
+function buildBinaryRequest(
+  root: unknown,
+  { model, body, jsonBytes }: { readonly model: ModelDescription; readonly body: Buffer; readonly jsonBytes: number },
+): OipRequest | Refusal | typeof NEEDS_EXACT {
+  const blobs = new BlobReader(body, jsonBytes);
+  const request = buildRequest(root, model, blobs);
+  if (request instanceof Refusal || request === NEEDS_EXACT || blobs.bytesLeft === 0) return request;
+  return new Refusal("invalid_request", `the body has ${blobs.bytesLeft} bytes behind the data of its inputs`);
+}
+
+function buildRequest(
+  root: unknown,
+  model: ModelDescription,
+  blobs: BlobReader,
+): OipRequest | Refusal | typeof NEEDS_EXACT {
   if (!isObject(root)) return new Refusal("invalid_request", `the body must be a JSON object, it is ${describe(root)}`);
   const { inputs } = root;
   // Some clients write null for what they do not give.
@@ -37,9 +77,9 @@ function buildRequest(root: unknown, model: ModelDescription): OipRequest | Refu
   }
   const parameters = readParameters(root.parameters ?? undefined);
   if (parameters instanceof Refusal) return parameters;
-  const outputs = readOutputs(root.outputs ?? undefined, model);
-  if (outputs instanceof Refusal) return outputs;
-  const tensors = readInputs(inputs, model);
+  const choice = readOutputs(root.outputs ?? undefined, model, parameters.isBinaryOutput);
+  if (choice instanceof Refusal) return choice;
+  const tensors = readInputs(inputs, model, blobs);
   if (tensors instanceof Refusal || tensors === NEEDS_EXACT) return tensors;
   const set = assembleInputs(model, tensors);
   if (set instanceof Refusal) return set;
@@ -49,7 +89,8 @@ function buildRequest(root: unknown, model: ModelDescription): OipRequest | Refu
     bucket: set.bucket,
     inputs: set.inputs,
     payload: set.payload,
-    outputs,
+    outputs: choice.names,
+    choice,
     timeoutMs: parameters.timeoutMs,
     priority: 0,
   };
@@ -58,6 +99,7 @@ function buildRequest(root: unknown, model: ModelDescription): OipRequest | Refu
 function readInputs(
   given: readonly unknown[],
   model: ModelDescription,
+  blobs: BlobReader,
 ): readonly Tensor[] | Refusal | typeof NEEDS_EXACT {
   const { inputs: specs } = model;
   const tensors: (Tensor | undefined)[] = specs.map(() => undefined);
@@ -74,7 +116,7 @@ function readInputs(
     const spec = specs[at];
     if (spec === undefined) return unknownName("input", name, specs);
     if (tensors[at] !== undefined) return new Refusal("invalid_input", `input ${quote(name)} is given twice`);
-    const tensor = readInput(input, spec, model);
+    const tensor = readInput(input, { spec, model, blobs });
     if (tensor instanceof Refusal || tensor === NEEDS_EXACT) return tensor;
     tensors[at] = tensor;
   }
@@ -87,31 +129,71 @@ function readInputs(
 
 function readInput(
   input: Readonly<Record<string, unknown>>,
-  spec: TensorSpec,
-  model: ModelDescription,
+  to: { readonly spec: TensorSpec; readonly model: ModelDescription; readonly blobs: BlobReader },
 ): Tensor | Refusal | typeof NEEDS_EXACT {
   const { datatype, shape, data } = input;
+  const { spec, model, blobs } = to;
+  const { name } = spec;
   const parameters = input.parameters ?? undefined;
-  if (parameters !== undefined) {
-    const refusal = refuseTensorParameters(`input ${quote(spec.name)}`, parameters);
-    if (refusal !== undefined) return refusal;
-  }
+  const blobBytes = parameters === undefined ? undefined : readBlobBytes(name, parameters);
+  if (blobBytes instanceof Refusal) return blobBytes;
   if (datatype !== spec.datatype) return datatypeFault(datatype, spec);
   if (!isShape(shape)) {
     return new Refusal(
       "invalid_shape",
-      `input ${quote(spec.name)}: "shape" must be an array of sizes (integers, 0 or more)`,
+      `input ${quote(name)}: "shape" must be an array of sizes (integers, 0 or more)`,
     );
   }
   const refusal = checkShape(model, spec, shape);
   if (refusal !== undefined) return refusal;
+  if (blobBytes !== undefined) {
+    if (data !== undefined && data !== null) {
+      return new Refusal("invalid_input", `input ${quote(name)} has both "data" and "binary_data_size"`);
+    }
+    return takeBlob({ name, datatype: spec.datatype, shape }, blobBytes, blobs);
+  }
   if (!Array.isArray(data)) {
     const given = data === undefined ? "has no data" : `has data that is ${describe(data)}`;
-    return new Refusal("invalid_input", `input ${quote(spec.name)} ${given}; an array is expected`);
+    return new Refusal("invalid_input", `input ${quote(name)} ${given}; an array is expected`);
   }
-  const bytes = encodeData({ name: spec.name, datatype: spec.datatype, shape }, data);
+  const bytes = encodeData({ name, datatype: spec.datatype, shape }, data);
   if (bytes instanceof Refusal || bytes === NEEDS_EXACT) return bytes;
-  return { name: spec.name, datatype: spec.datatype, shape, data: bytes };
+  return { name, datatype: spec.datatype, shape, data: bytes };
+}
+
+/** The parameters of an input: how many bytes behind the JSON are its data; undefined = it is in the JSON. */
+function readBlobBytes(name: string, parameters: unknown): number | undefined | Refusal {
+  const where = `input ${quote(name)}`;
+  if (!isObject(parameters)) {
+    return new Refusal("invalid_request", `${where}: "parameters" must be an object, it is ${describe(parameters)}`);
+  }
+  let bytes: number | undefined;
+  for (const key of Object.keys(parameters)) {
+    const value = parameters[key];
+    if (key !== "binary_data_size") {
+      return new Refusal("unsupported", `${where}: parameter ${quote(key)} is not supported`);
+    }
+    if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) {
+      const text = `${where}: parameter "binary_data_size" must be a number of bytes, 0 or more, it is ${describe(value)}`;
+      return new Refusal("invalid_request", text);
+    }
+    bytes = value;
+  }
+  return bytes;
+}
+
+function takeBlob(form: Omit<Tensor, "data">, bytes: number, blobs: BlobReader): Tensor | Refusal {
+  const { name, datatype, shape } = form;
+  const data = blobs.take(bytes);
+  if (data === undefined) {
+    const text = `input ${quote(name)}: "binary_data_size" is ${bytes}, the body has ${blobs.bytesLeft} bytes left`;
+    return new Refusal("invalid_request", text);
+  }
+  if (isWellSized(datatype, shape, data)) return { name, datatype, shape, data };
+  const elements =
+    DATATYPES[datatype].bytes === 0 ? "as many elements" : `${elementCount(shape) * DATATYPES[datatype].bytes} bytes`;
+  const text = `input ${quote(name)}: ${datatype} of shape ${shapeText(shape)} needs ${elements}, "binary_data_size" is ${bytes}`;
+  return new Refusal("invalid_shape", text);
 }
 
 function datatypeFault(given: unknown, spec: TensorSpec): Refusal {
@@ -131,58 +213,16 @@ function isShape(value: unknown): value is readonly number[] {
   return true;
 }
 
-function readOutputs(given: unknown, model: ModelDescription): readonly string[] | Refusal {
-  if (given === undefined) return [];
-  if (!Array.isArray(given)) {
-    return new Refusal("invalid_request", `"outputs" must be an array, it is ${describe(given)}`);
-  }
-  const names: string[] = [];
-  for (const output of given as readonly unknown[]) {
-    if (!isObject(output) || typeof output.name !== "string") {
-      return new Refusal("invalid_request", `outputs[${names.length}] must be an object with a "name"`);
-    }
-    const { name } = output;
-    const parameters = output.parameters ?? undefined;
-    if (!model.outputs.some((spec) => spec.name === name)) return unknownName("output", name, model.outputs);
-    if (names.includes(name)) return new Refusal("invalid_request", `output ${quote(name)} is asked for twice`);
-    if (parameters !== undefined) {
-      const refusal = refuseTensorParameters(`output ${quote(name)}`, parameters);
-      if (refusal !== undefined) return refusal;
-    }
-    names.push(name);
-  }
-  return names;
-}
+type Parameters = { readonly timeoutMs: number; readonly isBinaryOutput: boolean };
 
-function unknownName(kind: "input" | "output", name: string, specs: readonly TensorSpec[]): Refusal {
-  const known = specs.slice(0, 16).map((spec) => quote(spec.name));
-  const code = kind === "input" ? "invalid_input" : "invalid_request";
-  return new Refusal(code, `unknown ${kind} ${quote(name)}; the model's ${kind}s are ${known.join(", ")}`);
-}
-
-/** Parameters of one tensor: all that the protocol knows ask for features that are missing here. */
-function refuseTensorParameters(where: string, parameters: unknown): Refusal | undefined {
-  if (!isObject(parameters)) {
-    return new Refusal("invalid_request", `${where}: "parameters" must be an object, it is ${describe(parameters)}`);
-  }
-  for (const key of Object.keys(parameters)) {
-    // What a client says to switch binary form off is granted.
-    if (key === "binary_data" && parameters[key] === false) continue;
-    return new Refusal("unsupported", `${where}: parameter ${quote(key)} is not supported`);
-  }
-  return undefined;
-}
-
-type Parameters = { readonly timeoutMs: number };
-
-const NO_PARAMETERS: Parameters = { timeoutMs: 0 };
+const NO_PARAMETERS: Parameters = { timeoutMs: 0, isBinaryOutput: false };
 
 function readParameters(given: unknown): Parameters | Refusal {
   if (given === undefined) return NO_PARAMETERS;
   if (!isObject(given)) {
     return new Refusal("invalid_request", `"parameters" must be an object, it is ${describe(given)}`);
   }
-  let { timeoutMs } = NO_PARAMETERS;
+  let { timeoutMs, isBinaryOutput } = NO_PARAMETERS;
   for (const key of Object.keys(given)) {
     const value = given[key];
     if (key === "timeout" || key === "priority") {
@@ -195,11 +235,15 @@ function readParameters(given: unknown): Parameters | Refusal {
       }
       if (key === "timeout") timeoutMs = value / 1000;
       else if (value > 0) return new Refusal("unsupported", `parameter "priority" is not supported; 0 is`);
+    } else if (key === "binary_data_output") {
+      if (typeof value !== "boolean") {
+        const text = `parameter "binary_data_output" must be true or false, it is ${describe(value)}`;
+        return new Refusal("invalid_request", text);
+      }
+      isBinaryOutput = value;
     } else if (key.startsWith("triton_")) {
       return new Refusal("invalid_request", `parameter ${quote(key)}: names that start with "triton_" are reserved`);
-    } else if (key !== "binary_data_output" || value !== false) {
-      return new Refusal("unsupported", `parameter ${quote(key)} is not supported`);
-    }
+    } else return new Refusal("unsupported", `parameter ${quote(key)} is not supported`);
   }
-  return { timeoutMs };
+  return { timeoutMs, isBinaryOutput };
 }

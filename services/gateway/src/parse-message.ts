@@ -3,7 +3,12 @@ import type { FormRequest } from "./inference-call.ts";
 import type { Refusal } from "./refusal.ts";
 
 /** What a parse thread is told to read; the memory of `body` comes with it. One at a time. */
-export type ParseRequest = { readonly form: string; readonly model: ModelDescription; readonly body: Uint8Array };
+export type ParseRequest = {
+  readonly form: string;
+  readonly model: ModelDescription;
+  readonly body: Uint8Array;
+  readonly jsonBytes: number;
+};
 
 /** What it made of it; the memory of the payload comes with it. A refusal has lost its class on the way. */
 export type ParseReply = { readonly request: FormRequest } | { readonly refusal: Refusal };

@@ -1,8 +1,8 @@
 import { expect, onTestFinished, test } from "vitest";
 import type { ModelDescription } from "@millrace/protocol";
+import { ALL_JSON } from "./binary-body.ts";
 import { FORMS } from "./forms.ts";
 import type { FormRequest } from "./inference-call.ts";
-import { textOf } from "./json-body.ts";
 import { ParsePool, type ParsePoolOptions } from "./parse-pool.ts";
 import { Refusal } from "./refusal.ts";
 import { inferBody, testModel } from "./testing.ts";
@@ -21,7 +21,7 @@ type Ask = { readonly form?: string; readonly model?: ModelDescription };
 function parse(pool: ParsePool, text: string | Uint8Array, ask: Ask = {}): Promise<Outcome> {
   const { form = "oip", model = testModel() } = ask;
   return new Promise((resolve) => {
-    pool.parse({ form, model, body: bytesOf(text) }, resolve);
+    pool.parse({ form, model, body: bytesOf(text), jsonBytes: ALL_JSON }, resolve);
   });
 }
 
@@ -31,12 +31,12 @@ function bytesOf(text: string | Uint8Array): Uint8Array {
 }
 
 function inLine(text: string | Uint8Array, form: string, model: ModelDescription): Outcome {
-  const read = textOf(Buffer.from(bytesOf(text)));
-  return read instanceof Refusal ? read : FORMS[form]!.read(read, model);
+  return FORMS[form]!.read(Buffer.from(bytesOf(text)), model, ALL_JSON);
 }
 
 const longs = testModel({
   maxBatchSize: 1_000_000,
+  maxRequestRows: 1_000_000,
   inputs: [{ name: "x", datatype: "INT64", shape: [-1, 1] }],
 });
 const exact = ["9223372036854775807", "-9223372036854775808", "9007199254740993", "1e3", "0"];
@@ -48,7 +48,7 @@ const several = testModel({
     { name: "b", datatype: "BOOL", shape: [-1, 1] },
   ],
 });
-const wide = testModel({ maxBatchSize: 1_000_000 });
+const wide = testModel({ maxBatchSize: 1_000_000, maxRequestRows: 1_000_000 });
 
 test.for<[string, string | Uint8Array, string?, ModelDescription?]>([
   ["a request", inferBody([1, 2, 3, 4.5], { id: "ä", parameters: { timeout: 5000 } })],
@@ -95,7 +95,7 @@ test("a large body and its payload change hands without a copy; a small one is l
   const large = bytesOf(inferBody(Array.from({ length: 200_000 }, () => 0)));
   const small = bytesOf(inferBody());
   const ask = (body: Uint8Array): Promise<Outcome> =>
-    new Promise((resolve) => pool.parse({ form: "oip", model: wide, body }, resolve));
+    new Promise((resolve) => pool.parse({ form: "oip", model: wide, body, jsonBytes: ALL_JSON }, resolve));
   const request = (await ask(large)) as FormRequest;
   expect(large.byteLength).toBe(0);
   expect(request.payload.buffer.byteLength).toBe(request.payload.byteLength);
@@ -106,7 +106,7 @@ test("a large body and its payload change hands without a copy; a small one is l
 test("too many that wait are refused at once; those that are cancelled make room and hear nothing", async () => {
   const { pool } = poolOf();
   const outcomes: Outcome[] = [];
-  const task = () => ({ form: "oip", model: testModel(), body: bytesOf(inferBody()) });
+  const task = () => ({ form: "oip", model: testModel(), body: bytesOf(inferBody()), jsonBytes: ALL_JSON });
   const never = (): void => {
     throw new Error("cancelled");
   };

@@ -1,5 +1,4 @@
 import { Worker } from "node:worker_threads";
-import type { ModelDescription } from "@millrace/protocol";
 import type { FormRequest } from "./inference-call.ts";
 import type { ParseReply, ParseRequest } from "./parse-message.ts";
 import { Refusal } from "./refusal.ts";
@@ -13,8 +12,8 @@ const RETRY_AFTER_MS = 1000;
 /** A smaller body may be a view into what came over the socket, where others lie too: it is copied. */
 const OWN_BYTES_MIN = 64 * 1024;
 
-/** A body to be read, in which form and for which model. The body is taken: nobody may look at it afterwards. */
-export type ParseTask = { readonly form: string; readonly model: ModelDescription; readonly body: Uint8Array };
+/** A body to be read, in which form and for which model: see `Form.read`. The body is taken: nobody may look at it afterwards. */
+export type ParseTask = ParseRequest;
 
 /** A body on its way, for `cancel`. */
 export type ParseJob = { readonly task: ParseTask; readonly onParsed: (request: FormRequest | Refusal) => void };
@@ -91,9 +90,9 @@ export class ParsePool {
       if (thread === undefined) return;
       const job = this.#waiting.shift()!;
       thread.job = job;
-      const { form, model } = job.task;
+      const { form, model, jsonBytes } = job.task;
       const body = job.task.body.byteLength > OWN_BYTES_MIN ? job.task.body : Uint8Array.from(job.task.body);
-      thread.worker.postMessage({ form, model, body } satisfies ParseRequest, [body.buffer as ArrayBuffer]);
+      thread.worker.postMessage({ form, model, body, jsonBytes } satisfies ParseRequest, [body.buffer as ArrayBuffer]);
     }
   }
 

@@ -1,7 +1,6 @@
 import { parentPort } from "node:worker_threads";
 import { FORMS } from "./forms.ts";
 import type { FormRequest } from "./inference-call.ts";
-import { textOf } from "./json-body.ts";
 import type { ParseReply, ParseRequest } from "./parse-message.ts";
 import { Refusal } from "./refusal.ts";
 
@@ -10,9 +9,8 @@ import { Refusal } from "./refusal.ts";
 const port = parentPort;
 if (port === null) throw new Error("parse-thread.ts runs in a worker thread only");
 
-port.on("message", ({ form, model, body }: ParseRequest) => {
-  const text = textOf(Buffer.from(body.buffer, body.byteOffset, body.byteLength));
-  const request = text instanceof Refusal ? text : FORMS[form]!.read(text, model);
+port.on("message", ({ form, model, body, jsonBytes }: ParseRequest) => {
+  const request = FORMS[form]!.read(Buffer.from(body.buffer, body.byteOffset, body.byteLength), model, jsonBytes);
   if (request instanceof Refusal) port.postMessage({ refusal: request } satisfies ParseReply);
   else send(request);
 });

@@ -11,7 +11,7 @@ function modelOf(shape: readonly number[], batching = true): ModelDescription {
 }
 
 function parse(data: unknown, model: ModelDescription, more: object = {}) {
-  const result = parsePlainRequest(JSON.stringify({ data, ...more }), model);
+  const result = parsePlainRequest(Buffer.from(JSON.stringify({ data, ...more })), model);
   return result instanceof Refusal ? `${result.code}: ${result.message}` : result;
 }
 
@@ -82,8 +82,8 @@ test("data that does not fit says what would", () => {
     ),
   ).toMatch(/^too_many_rows: .*9 rows.*at most 8/);
   expect(shapeOf([1, 2, "3", 4], modelOf([-1, 4]))).toMatch(/^invalid_value: input "x": element 2 is "3"/);
-  expect(parsePlainRequest("[]", modelOf([-1, 4]))).toMatchObject({ code: "invalid_request" });
-  expect(parsePlainRequest("{}", modelOf([-1, 4]))).toMatchObject({ message: '"data" is missing' });
+  expect(parsePlainRequest(Buffer.from("[]"), modelOf([-1, 4]))).toMatchObject({ code: "invalid_request" });
+  expect(parsePlainRequest(Buffer.from("{}"), modelOf([-1, 4]))).toMatchObject({ message: '"data" is missing' });
   expect(parse([1, 2, 3, 4], modelOf([-1, 4]), { request_id: 5 })).toMatch(/^invalid_request: "request_id"/);
 });
 
@@ -100,7 +100,7 @@ const two = testModel({
 
 test("several inputs by name", () => {
   const parseText = (text: string) => {
-    const result = parsePlainRequest(text, two);
+    const result = parsePlainRequest(Buffer.from(text), two);
     return result instanceof Refusal ? `${result.code}: ${result.message}` : result;
   };
   expect(parseText('{"data":{"__proto__":"text","a":[1,2]}}')).toMatchObject({ rows: 1, isOneRow: true });
@@ -139,7 +139,7 @@ test("never throws on any JSON", () => {
       fc.json(),
       fc.constantFrom(modelOf([-1, 2]), modelOf([-1]), modelOf([2, 2], false), two),
       (data, model) => {
-        const result = parsePlainRequest(`{"data":${data}}`, model);
+        const result = parsePlainRequest(Buffer.from(`{"data":${data}}`), model);
         expect(result instanceof Refusal ? result.message : result.inputs).not.toHaveLength(0);
       },
     ),

@@ -1,6 +1,6 @@
 import { elementCount, FREE, type ModelDescription, type Tensor, type TensorSpec } from "@millrace/protocol";
 import { assembleInputs, checkShape, type InputSet } from "./input-set.ts";
-import { buildFromJson, isObject } from "./json-body.ts";
+import { buildFromJson, isObject, textOf } from "./json-body.ts";
 import { encodeData, NEEDS_EXACT } from "./json-data.ts";
 import { nestedText } from "./json-text.ts";
 import { outputNamed } from "./oip-response.ts";
@@ -23,9 +23,10 @@ export type PlainRequest = InputSet & {
   readonly priority: number;
 };
 
-/** Reads a request from a body's text. Never throws; every fault of the client's becomes a Refusal that names it. */
-export function parsePlainRequest(text: string, model: ModelDescription): PlainRequest | Refusal {
-  return buildFromJson(text, model, buildRequest);
+/** Reads a request from a body. Never throws; every fault of the client's becomes a Refusal that names it. */
+export function parsePlainRequest(body: Buffer, model: ModelDescription): PlainRequest | Refusal {
+  const text = textOf(body);
+  return text instanceof Refusal ? text : buildFromJson(text, model, buildRequest);
 }
 
 function buildRequest(root: unknown, model: ModelDescription): PlainRequest | Refusal | typeof NEEDS_EXACT {
