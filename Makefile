@@ -1,6 +1,6 @@
 # Everything that a person types. Logic lives in package.json scripts and in the tools they call.
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lint format docs load chaos bench bench-peers images k8s k8s-cluster screenshots
+.PHONY: help install run test check lint format docs load chaos bench bench-peers suite images k8s k8s-cluster screenshots
 
 NODE_MODULES := node_modules/.package-lock.json
 
@@ -39,6 +39,9 @@ chaos: install ## the failure tests at full length: twenty killed workers, kille
 
 bench: install ## Millrace beside its peers and the machine's limits, a quarter of an hour; raw results in bench/results
 	npx --no-install node bench/run.ts $(BENCH_FLAGS)
+
+suite: install ## the scheduler's suite on simulated devices, live, against its simulator; SUITE_FLAGS="--only B4 --workers 1,8"
+	npx --no-install node bench/suite/run.ts $(SUITE_FLAGS)
 
 bench-peers: ## the Python environments of the peers, pinned, in .cache/peers (2 GB)
 	bench/peers/install

@@ -17,7 +17,11 @@ export type PoolOptions = {
   /** Batch time L(n) = fixedMs + rowMs · n. */
   readonly line: Line;
   readonly slots: number;
+  /** Poisson arrivals, so many of them, where `arrivalsMs` does not say when they come. */
   readonly rate: number;
+  readonly arrivalsMs?: ArrayLike<number>;
+  /** Rows of the request of that index; default 1. */
+  readonly rowsOf?: (index: number) => number;
   /** Every request has this long. */
   readonly budgetMs: number;
   readonly policy: Policy;
@@ -55,7 +59,7 @@ export function runPool(options: PoolOptions): PoolOutcome {
     rate,
     budgetMs,
     policy,
-    requests = 60_000,
+    rowsOf = () => 1,
     rowsMax = 1e6,
     holdMaxMs = Infinity,
     seed = 1,
@@ -63,11 +67,19 @@ export function runPool(options: PoolOptions): PoolOutcome {
   const timeOf = (rows: number): number => line.fixedMs + line.rowMs * rows;
   const predict: BatchView["predict"] = (rows) => ({ q50Ms: timeOf(rows), q95Ms: timeOf(rows) });
   const random = randomOf(seed);
+  const requests = options.arrivalsMs?.length ?? options.requests ?? 60_000;
   const arrivals: Waiting[] = [];
   let arrivedMs = 0;
   for (let index = 0; index < requests; index++) {
-    arrivedMs += -Math.log(1 - random()) / rate;
-    arrivals.push({ arrivedMs, deadlineMs: arrivedMs + budgetMs, rows: 1, bytes: 0, queueIndex: -1, index });
+    arrivedMs = options.arrivalsMs?.[index] ?? arrivedMs - Math.log(1 - random()) / rate;
+    arrivals.push({
+      arrivedMs,
+      deadlineMs: arrivedMs + budgetMs,
+      rows: rowsOf(index),
+      bytes: 0,
+      queueIndex: -1,
+      index,
+    });
   }
   const latency = new Float64Array(requests).fill(Infinity);
   const queue = new EdfQueue<Waiting>();
@@ -84,8 +96,9 @@ export function runPool(options: PoolOptions): PoolOutcome {
     if (nowMs === Infinity) break;
     if (nowMs === endMs) ends.splice(ends.indexOf(endMs), 1);
     else if (nowMs === arrivals[next]?.arrivedMs) {
-      queue.push(arrivals[next++]!);
-      measured.record(1, nowMs);
+      const arrived = arrivals[next++]!;
+      queue.push(arrived);
+      measured.record(arrived.rows, nowMs);
     }
     wakeMs = Infinity;
     for (let head = queue.head; head !== undefined && ends.length < slots; head = queue.head) {
@@ -95,7 +108,7 @@ export function runPool(options: PoolOptions): PoolOutcome {
         headDeadlineMs: head.deadlineMs,
         headAimMs: head.deadlineMs,
         headSinceMs: head.arrivedMs,
-        headRows: 1,
+        headRows: head.rows,
         waitingRows: queue.rows,
         rowsMax,
         predict,
@@ -114,12 +127,13 @@ export function runPool(options: PoolOptions): PoolOutcome {
         continue;
       }
       const batch = takeBatch(queue, { rowsMax: plan.rows, itemsMax: Infinity, bytesMax: Infinity });
-      const doneMs = nowMs + timeOf(batch.length);
+      const rows = batch.reduce((sum, one) => sum + one.rows, 0);
+      const doneMs = nowMs + timeOf(rows);
       for (const one of batch) latency[one.index] = doneMs - one.arrivedMs;
       ends.push(doneMs);
       lastDispatchMs = nowMs;
       batches++;
-      rowsRun += batch.length;
+      rowsRun += rows;
     }
   }
   const counted = Array.from(latency.subarray(Math.floor(requests * 0.05)));

@@ -31,6 +31,22 @@ test("gaps are exponential: their mean is 1 / rate, their deviation too, and e^-
   expect(arrivals.at(-1)).toBeLessThan(PLAN.durationMs);
 });
 
+test("phases follow one another, each with its own rate, and a pause is empty", () => {
+  const phases = [
+    { ratePerSecond: 1000, durationMs: 5_000 },
+    { ratePerSecond: 0, durationMs: 1_000 },
+    { ratePerSecond: 4000, durationMs: 5_000 },
+  ];
+  const arrivals = planArrivals({ kind: "phases", phases, seed: 3 });
+  const within = (fromMs: number, toMs: number): number => arrivals.filter((ms) => ms >= fromMs && ms < toMs).length;
+  expect(within(0, 5_000) / 5_000).toBeCloseTo(1, 1);
+  expect(within(5_000, 6_000)).toBe(0);
+  expect(within(6_000, 11_000) / 20_000).toBeCloseTo(1, 1);
+  expect(arrivals.every((ms, i) => ms >= (arrivals[i - 1] ?? 0) && ms < 11_000)).toBe(true);
+  const { kind: _, ...one } = PLAN;
+  expect(planArrivals({ kind: "phases", phases: [one], seed: PLAN.seed })).toEqual(planArrivals(PLAN));
+});
+
 test("a burst is all at once", () => {
   expect(planArrivals({ kind: "burst", requests: 3 })).toEqual(Float64Array.of(0, 0, 0));
 });
@@ -39,4 +55,8 @@ test("nothing to plan is a mistake", () => {
   expect(() => planArrivals({ ...PLAN, ratePerSecond: 0 })).toThrow(RangeError);
   expect(() => planArrivals({ ...PLAN, durationMs: Number.NaN })).toThrow(RangeError);
   expect(() => planArrivals({ kind: "burst", requests: 0 })).toThrow(RangeError);
+  expect(() => planArrivals({ kind: "phases", phases: [], seed: 1 })).toThrow(RangeError);
+  expect(() => planArrivals({ kind: "phases", phases: [{ ratePerSecond: 0, durationMs: 1 }], seed: 1 })).toThrow(
+    RangeError,
+  );
 });

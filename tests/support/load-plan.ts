@@ -17,9 +17,16 @@ export type LoadPlan = {
   readonly thinkMs?: number;
   readonly answerTimeoutMs?: number;
   /** An open loop: requests leave at these times, and must be answered within `deadlineMs` of them. Default: a closed loop. */
-  readonly open?: { readonly arrivals: ArrivalPlan; readonly deadlineMs: number };
+  readonly open?: {
+    readonly arrivals: ArrivalPlan;
+    readonly deadlineMs: number;
+    /** Report stretches of that length, too. */
+    readonly windowMs?: number;
+  };
   readonly pools: readonly RowPoolOptions[];
   readonly seed: number;
+  /** Headers of every request, beside its own. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** Rows of a request are 1 to this; default 8. */
   readonly rowsMax?: number;
   /** Rows of the models' largest run, where requests may be larger and run in parts. */

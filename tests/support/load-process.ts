@@ -32,7 +32,7 @@ async function run(plan: LoadPlan): Promise<LoadReport> {
   });
   const make = (): Request => {
     const context = checker.next();
-    return { bytes: toPostBytes(context.path, context.body), context };
+    return { bytes: toPostBytes(context.path, context.body, plan.headers), context };
   };
   const prebuilt = Array.from({ length: plan.prebuilt ?? 0 }, make);
   const checkEvery = plan.checkEvery ?? 1;
@@ -65,7 +65,8 @@ function drive(plan: LoadPlan, source: LoadSource<CheckedRequest>): Promise<Load
   const { urls, connections, open } = plan;
   const options = { urls, connections, ...pick(plan, "answerTimeoutMs"), signal: abort.signal, source };
   if (open === undefined) return runLoad({ ...options, ...pick(plan, "durationMs"), ...pick(plan, "thinkMs") });
-  return runOpenLoad({ ...options, arrivalsMs: planArrivals(open.arrivals), deadlineMs: open.deadlineMs });
+  const { arrivals, ...rest } = open;
+  return runOpenLoad({ ...options, ...rest, arrivalsMs: planArrivals(arrivals) });
 }
 
 /** An optional property, only where it is there. */

@@ -1,4 +1,4 @@
-import type { HttpAnswer } from "./http-answer-reader.ts";
+import { headerOf, type HttpAnswer } from "./http-answer-reader.ts";
 import { LatencyHistogram } from "./latency-histogram.ts";
 import { type LoadResult, type LoadSource, loadTarget } from "./load-generator.ts";
 import { Lane, type LaneOwner, type LoadTarget } from "./load-lane.ts";
@@ -17,6 +17,8 @@ export type OpenLoopOptions<Context> = {
   readonly deadlineMs: number;
   /** An answer that takes longer is a fault, and its connection is closed. Default 30 s. */
   readonly answerTimeoutMs?: number;
+  /** Report stretches of that length, too. */
+  readonly windowMs?: number;
   /** Must not end before the arrivals do. */
   readonly source: LoadSource<Context>;
   /** Ends the load early: what is under way is still awaited. */
@@ -78,7 +80,7 @@ class OpenLoad<Context> implements LaneOwner<Due<Context>> {
     if (targets.length === 0) throw new RangeError("a load needs an address");
     this.#options = options;
     this.answerTimeoutMs = options.answerTimeoutMs ?? ANSWER_TIMEOUT_MS;
-    this.#account = new OpenLoopAccount(options.deadlineMs);
+    this.#account = new OpenLoopAccount(options.deadlineMs, options.windowMs);
     this.#planned = options.arrivalsMs.length;
     this.#lanes = Array.from({ length: options.connections }, (_, i) => new Lane(this, targets[i % targets.length]!));
   }
@@ -135,7 +137,8 @@ class OpenLoad<Context> implements LaneOwner<Due<Context>> {
     const latencyMs = this.#lastAnswerMs - dueMs;
     this.#answers += 1;
     this.#latency.record(latencyMs);
-    this.#account.ended(answer.status, latencyMs);
+    const waitedMs = answer.status === 200 ? undefined : waitedMsOf(answer);
+    this.#account.ended({ dueMs: dueMs - this.#startMs, latencyMs, status: answer.status, waitedMs });
     this.#options.source.onAnswer(context, answer);
     this.#countEnd();
   }
@@ -144,7 +147,8 @@ class OpenLoad<Context> implements LaneOwner<Due<Context>> {
     this.#faults += 1;
     if (this.#firstFaults.length < FAULTS_KEPT) this.#firstFaults.push(text);
     if (request === undefined) return;
-    this.#account.ended(undefined, performance.now() - request.dueMs);
+    const { dueMs } = request;
+    this.#account.ended({ dueMs: dueMs - this.#startMs, latencyMs: performance.now() - dueMs, status: undefined });
     this.#countEnd();
   }
 
@@ -157,7 +161,8 @@ class OpenLoad<Context> implements LaneOwner<Due<Context>> {
   /** Nothing leaves any more; what is due and found no connection has failed. */
   #stop(): void {
     for (let i = this.#left; i < this.#due; i++) {
-      this.#account.ended(undefined, performance.now() - this.#startMs - this.#options.arrivalsMs[i]!);
+      const dueMs = this.#options.arrivalsMs[i]!;
+      this.#account.ended({ dueMs, latencyMs: performance.now() - this.#startMs - dueMs, status: undefined });
     }
     this.#planned = this.#due = this.#left;
     if (this.#ended === this.#left) this.#done.resolve();
@@ -189,4 +194,11 @@ class OpenLoad<Context> implements LaneOwner<Due<Context>> {
     this.#ended += 1;
     if (this.#ended === this.#planned) this.#done.resolve();
   }
+}
+
+/** How long a request had waited when it was given up, in ms, as far as the answer tells: queue and attempts before. */
+function waitedMsOf({ head }: HttpAnswer): number | undefined {
+  const timing = headerOf(head, "server-timing");
+  const stage = (name: string): number => Number(new RegExp(`(?:^|, )${name};dur=([\\d.]+)`).exec(timing)?.[1] ?? 0);
+  return timing === "" ? undefined : stage("broker_queue") + stage("retry");
 }

@@ -9,14 +9,26 @@ export type DevOptions = {
   /** More options of `millrace dev`. */
   readonly args?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
+  /** How long the start may take, models included. */
+  readonly readyTimeoutMs?: number;
 };
 
-/** How long a start may take, models included. */
 const READY_TIMEOUT_MS = 30_000;
 /** How long a killed child may take to be back. */
 const BACK_TIMEOUT_MS = 20_000;
 
 const POLL_MS = 20;
+
+/** A model version as the broker tells of it. Times in milliseconds. */
+export type BrokerModel = {
+  readonly name: string;
+  /** Their names. */
+  readonly workers: readonly string[];
+  /** By bucket and kind of worker. */
+  readonly curves: readonly {
+    readonly points: readonly { readonly rows: number; readonly q50Ms: number; readonly q95Ms: number }[];
+  }[];
+};
 
 /** A whole system that runs: `millrace dev`, on free ports. Leaving its scope ends every process of it. */
 export class DevSystem implements AsyncDisposable {
@@ -34,12 +46,12 @@ export class DevSystem implements AsyncDisposable {
 
   /** Starts it and waits until it says that it is ready. */
   static async start(options: DevOptions): Promise<DevSystem> {
-    const { gateways = 1, workers = 1, args = [], env = {} } = options;
+    const { gateways = 1, workers = 1, args = [], env = {}, readyTimeoutMs: timeoutMs = READY_TIMEOUT_MS } = options;
     const counts = ["--gateways", String(gateways), "--workers", String(workers)];
     const argv = ["cli/src/main.ts", "dev", "--port", "0", "--models", options.models, ...counts, ...args];
     const process = new StartedProcess({ argv, env });
     try {
-      const ready = await process.log.waitFor(/^ready /, { timeoutMs: READY_TIMEOUT_MS });
+      const ready = await process.log.waitFor(/^ready /, { timeoutMs });
       const addresses: Record<string, Record<string, string>> = {};
       for (const name of [...numbered("gateway", gateways), "broker-1", ...numbered("worker", workers)]) {
         const [, ...pairs] = (await process.log.waitFor(new RegExp(`^${name} \\w+ \\w+://`))).split(" ");
@@ -81,7 +93,7 @@ export class DevSystem implements AsyncDisposable {
   }
 
   /** What the broker says of its models on its admin port. */
-  async brokerModels(): Promise<readonly { readonly name: string; readonly workers: readonly string[] }[]> {
+  async brokerModels(): Promise<readonly BrokerModel[]> {
     const response = await fetch(`${this.addresses["broker-1"]?.["admin"]}/models`, {
       signal: AbortSignal.timeout(5_000),
       headers: { connection: "close" },

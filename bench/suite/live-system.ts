@@ -1,0 +1,93 @@
+import { join } from "node:path";
+import { Curve, type Line } from "@millrace/scheduling";
+import { writeModels } from "../../tests/support/load-models.ts";
+import { readMetrics, sumOf } from "../../tests/support/metrics-text.ts";
+import type { RowPoolOptions } from "../../tests/support/row-pool.ts";
+import { type SimulatedModel, simulatedWitness, writeSimulatedModel } from "../../tests/support/simulated-model.ts";
+import { DevSystem } from "../../tests/support/system.ts";
+import { temporaryFolder } from "../../tests/support/temporary-folder.ts";
+
+export type LiveOptions = {
+  readonly workers: number;
+  readonly models: readonly SimulatedModel[];
+  /** More options of `millrace dev`. */
+  readonly args?: readonly string[];
+};
+
+/** Rows that differ, of each model. */
+const POOL_ROWS = 512;
+
+/** Eight workers on two cores that others use as well. */
+const READY_TIMEOUT_MS = 90_000;
+
+/** `millrace dev` with simulated models, and what its answers are checked against. Leaving its scope ends it. */
+export class LiveSystem implements AsyncDisposable {
+  readonly workers: number;
+  readonly system: DevSystem;
+  readonly #pools: ReadonlyMap<string, RowPoolOptions>;
+  readonly #stack: AsyncDisposableStack;
+
+  private constructor(
+    options: LiveOptions,
+    system: DevSystem,
+    parts: { readonly pools: ReadonlyMap<string, RowPoolOptions>; readonly stack: AsyncDisposableStack },
+  ) {
+    this.workers = options.workers;
+    this.system = system;
+    this.#pools = parts.pools;
+    this.#stack = parts.stack;
+  }
+
+  static async start(options: LiveOptions): Promise<LiveSystem> {
+    await using stack = new AsyncDisposableStack();
+    const folder = stack.use(await temporaryFolder());
+    const served = join(folder.path, "models");
+    for (const model of options.models) await writeSimulatedModel(served, model);
+    const names = options.models.map(({ name }) => name);
+    const witnesses = await writeModels(join(folder.path, "witnesses"), names.map(simulatedWitness));
+    const system = stack.use(
+      await DevSystem.start({
+        models: served,
+        workers: options.workers,
+        args: ["--threads", "1", "--log-level", "warn", ...(options.args ?? [])],
+        readyTimeoutMs: READY_TIMEOUT_MS,
+      }),
+    );
+    await system.awaitWorkers(options.workers);
+    const pools = new Map(
+      names.map((model, i) => [model, { model, path: witnesses[i] ?? "", rows: POOL_ROWS, seed: 31 + i }]),
+    );
+    return new LiveSystem(options, system, { pools, stack: stack.move() });
+  }
+
+  /** The rows of a model with the answers they must get. */
+  poolOf(model: string): RowPoolOptions {
+    const pool = this.#pools.get(model);
+    if (pool === undefined) throw new RangeError(`the system has no model ${model}`);
+    return pool;
+  }
+
+  /** The batch time that the broker has measured, as a line through its medians. */
+  async measuredLine(model: string): Promise<Line> {
+    const found = (await this.system.brokerModels()).find(({ name }) => name === model);
+    const [measured] = found?.curves ?? [];
+    const curve = new Curve();
+    for (const { rows, q50Ms } of measured?.points ?? []) curve.record(rows, q50Ms);
+    const line = curve.line();
+    if (line === undefined) throw new Error(`the broker has no curve of ${model}: ${JSON.stringify(found)}`);
+    return line;
+  }
+
+  /** Rows that the broker has sent to workers so far. */
+  async sentRows(model: string): Promise<number> {
+    return sumOf(await this.brokerMetrics(), "millrace_broker_batch_rows_sum", { model });
+  }
+
+  async brokerMetrics(): ReturnType<typeof readMetrics> {
+    return readMetrics(this.system.addresses["broker-1"]?.["admin"] ?? "");
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
+}

@@ -1,0 +1,123 @@
+import { type ArrivalPlan, planArrivals } from "../../tests/support/arrival-plan.ts";
+import { startLoad } from "../../tests/support/load.ts";
+import type { LoadReport } from "../../tests/support/load-plan.ts";
+import { cpuBetween, readCpu, readMachineCpuMs } from "../process-usage.ts";
+import type { LiveSystem } from "./live-system.ts";
+import type { CoresUsed, SuiteProbe } from "./results.ts";
+
+export type ProbeOptions = {
+  readonly name: string;
+  readonly model: string;
+  readonly arrivals: ArrivalPlan;
+  readonly deadlineMs: number;
+  /** Requests have 1 to this many rows; default 1. */
+  readonly rowsMax?: number;
+  /** Requests that can be outstanding; default 1,024. */
+  readonly connections?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Report stretches of that length, too. */
+  readonly windowMs?: number;
+  readonly seed?: number;
+  /** Is called when the first requests are about to leave; what it does is awaited. */
+  readonly meanwhile?: () => Promise<void>;
+};
+
+/** An answer that is not what the model gives for its rows, or belongs to nobody: no figure of such a system counts. */
+export class WrongAnswer extends Error {
+  override readonly name = "WrongAnswer";
+}
+
+/**
+ * Drives one open loop through a live system, every answer checked, in a process of its own.
+ * @throws {WrongAnswer} at a wrong answer.
+ */
+export async function probe(live: LiveSystem, options: ProbeOptions): Promise<SuiteProbe> {
+  const [result] = await probeTogether(live, [options]);
+  return result!;
+}
+
+/** Several open loops at one time. What processes used is that of all of them, and told with each. */
+export async function probeTogether(live: LiveSystem, options: readonly ProbeOptions[]): Promise<SuiteProbe[]> {
+  const rowsBefore = await Promise.all(options.map(({ model }) => live.sentRows(model)));
+  await using stack = new AsyncDisposableStack();
+  const started = await Promise.all(options.map((one) => startLoad(toPlan(live, one))));
+  for (const load of started) stack.use(load);
+  const cpuBefore = readCpu(live.system.process.tree());
+  const [machineMs, startMs] = [readMachineCpuMs(), performance.now()];
+  const [reports] = await Promise.all([
+    Promise.all(started.map(({ report }) => report)),
+    ...options.map(({ meanwhile }) => meanwhile?.()),
+  ]);
+  const elapsedMs = performance.now() - startMs;
+  const used = cpuBetween(cpuBefore, readCpu(live.system.process.tree()));
+  const usedMs = Object.values(used).reduce((sum, one) => sum + one, 0);
+  const loadMs = reports.reduce((sum, { cpuMs }) => sum + cpuMs, 0);
+  const cores: CoresUsed = {
+    byProcess: Object.fromEntries(Object.entries(used).map(([name, ms]) => [name, ms / elapsedMs])),
+    load: loadMs / elapsedMs,
+    others: Math.max(0, (readMachineCpuMs() - machineMs - usedMs - loadMs) / elapsedMs),
+  };
+  const rowsAfter = await Promise.all(options.map(({ model }) => live.sentRows(model)));
+  return reports.map((report, i) => {
+    const sentRows = (rowsAfter[i] ?? 0) - (rowsBefore[i] ?? 0);
+    return toProbe(options[i]!, report, { workers: live.workers, cores, sentRows });
+  });
+}
+
+function toPlan(live: LiveSystem, options: ProbeOptions): Parameters<typeof startLoad>[0] {
+  const { model, arrivals, deadlineMs, rowsMax = 1, connections = 1024, headers, windowMs, seed = 1 } = options;
+  return {
+    urls: live.system.urls,
+    connections,
+    requests: Number.MAX_SAFE_INTEGER,
+    pools: [live.poolOf(model)],
+    seed,
+    rowsMax,
+    // Made before the first one leaves, and each sent once.
+    prebuilt: planArrivals(arrivals).length,
+    open: { arrivals, deadlineMs, ...(windowMs === undefined ? {} : { windowMs }) },
+    ...(headers === undefined ? {} : { headers }),
+  };
+}
+
+function toProbe(
+  { name, model, arrivals }: ProbeOptions,
+  report: LoadReport,
+  { workers, cores, sentRows }: { readonly workers: number; readonly cores: CoresUsed; readonly sentRows: number },
+): SuiteProbe {
+  const { identity, openLoop, faults, firstFaults } = report;
+  if (identity.mismatches > 0) throw new WrongAnswer(`${name}: ${JSON.stringify(identity.firstMismatches)}`);
+  if (openLoop === undefined) throw new Error(`${name}: no open loop`);
+  if (faults > 0) throw new WrongAnswer(`${name}: ${faults} requests without an answer: ${firstFaults.join("; ")}`);
+  const seconds = durationMs(arrivals) / 1000;
+  const { planned, outcomes } = openLoop;
+  const inTimeRows = (identity.rows * outcomes.attained) / Math.max(1, outcomes.attained + outcomes.late);
+  const sizes = identity.batches[model];
+  return {
+    name,
+    workers,
+    ratePerSecond: planned / seconds,
+    goodputPerSecond: outcomes.attained / seconds,
+    seconds,
+    openLoop,
+    meanBatchRows: sizes?.meanRows ?? 0,
+    retried: identity.retried,
+    lateRunShare: sentRows === 0 ? 0 : Math.max(0, 1 - inTimeRows / sentRows),
+    cores,
+  };
+}
+
+/** How long requests are due; of a burst, by convention, a second. */
+function durationMs(plan: ArrivalPlan): number {
+  switch (plan.kind) {
+    case "poisson":
+      return plan.durationMs;
+    case "phases":
+      return plan.phases.reduce((sum, phase) => sum + phase.durationMs, 0);
+    case "burst":
+      return 1000;
+  }
+}
+
+/** Arrivals of a plan as the simulator takes them. */
+export const arrivalsOf = (plan: ArrivalPlan): Float64Array => planArrivals(plan);
