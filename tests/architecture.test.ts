@@ -15,6 +15,7 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
     "metrics",
     "metric-table",
     "model-metrics",
+    "decision-route", // answers a query of the admin port
     "dashboard/dashboard",
     "dashboard/feed",
     "dashboard/page-files",

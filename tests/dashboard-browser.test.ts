@@ -115,6 +115,7 @@ test.skipIf(isSkipped)("the page draws what happens, and loads nothing from else
   expect(await page.textContent("#events")).toContain("Worker lost worker-2");
   await page.selectOption("#model", { label: "perceptron" });
   expect(page.url()).toBe(`${admin}/dashboard?model=perceptron`);
+  await page.waitForSelector("#decisions li :text('sent')");
   await page.waitForSelector('tr[data-worker="worker-2"][data-state="active"]', { timeout: 20_000 });
   await page.click("#theme");
   await page.click("#theme");
@@ -158,6 +159,7 @@ test.skipIf(isSkipped)("names from outside are text, whatever they hold", async 
   expect(await page.textContent("#events")).toContain(`Model is served ${hostile}`);
   expect(await page.textContent("#events")).toContain(`Worker connected ${hostile}`);
   expect(await page.textContent("#workers .name")).toBe(hostile);
+  await page.waitForSelector("#decisions :text('Nothing has been decided yet')");
   expect(await page.textContent("#model")).toContain(hostile);
   worker[Symbol.dispose]();
   await page.waitForSelector("text=No worker serves <img");

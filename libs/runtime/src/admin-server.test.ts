@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "vitest";
-import { type AdminServer, type Readiness, startAdminServer } from "./admin-server.ts";
+import { AdminFault, type AdminServer, type Readiness, startAdminServer } from "./admin-server.ts";
 
 let server: AdminServer;
 let readiness: Readiness = { ready: false, reason: "loading" };
@@ -12,6 +12,11 @@ async function start(): Promise<void> {
     isReady: () => readiness,
     routes: {
       "/models": () => ["digits"],
+      "/asked": (query) => {
+        if (query.get("limit") === "0")
+          throw new AdminFault({ status: 400, code: "invalid_request", text: "no limit" });
+        return [...query];
+      },
       "/broken": () => {
         throw new Error("no");
       },
@@ -41,6 +46,20 @@ test("answers liveness, readiness with the reason, and extra routes", async () =
   readiness = { ready: true };
   expect(await get("/readyz")).toEqual({ status: 200, body: { ready: true } });
   expect(await get("/models")).toEqual({ status: 200, body: ["digits"] });
+});
+
+test("a route gets the query, and may refuse it", async () => {
+  await start();
+  expect(await get("/asked")).toEqual({ status: 200, body: [] });
+  expect(await get("/asked?a=1%202&b?=%ZZ&a=")).toEqual({
+    status: 200,
+    body: [
+      ["a", "1 2"],
+      ["b?", "%ZZ"],
+      ["a", ""],
+    ],
+  });
+  expect(await get("/asked?limit=0")).toEqual({ status: 400, body: { error: "no limit", code: "invalid_request" } });
 });
 
 test("errors are JSON with a code", async () => {

@@ -5,6 +5,19 @@ import { OptionError } from "./options.ts";
 /** Answers a request in whatever form it likes, at once or as a stream; what it throws before the head is written becomes 500. */
 export type AdminHandler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
 
+/** A route's answer to what it cannot take, thrown by it: JSON `{"error", "code"}` with this status (400 to 499). */
+export class AdminFault extends Error {
+  override readonly name = "AdminFault";
+  readonly status: number;
+  readonly code: string;
+
+  constructor(fault: { readonly status: number; readonly code: string; readonly text: string }) {
+    super(fault.text);
+    this.status = fault.status;
+    this.code = fault.code;
+  }
+}
+
 /** Whether a process can do its work, and if not, why. */
 export type Readiness = { readonly ready: boolean; readonly reason?: string };
 
@@ -13,8 +26,8 @@ export type AdminServerOptions = {
   /** 0 picks a free port. */
   readonly port: number;
   readonly isReady: () => Readiness;
-  /** More GET routes: path → what to answer as JSON (or a promise of it). */
-  readonly routes?: Readonly<Record<string, () => unknown>>;
+  /** More GET routes: path → what to answer to a query as JSON (or a promise of it). */
+  readonly routes?: Readonly<Record<string, (query: URLSearchParams) => unknown>>;
   /** GET routes that answer themselves: path → handler. */
   readonly handlers?: Readonly<Record<string, AdminHandler>>;
 };
@@ -28,7 +41,8 @@ export type AdminServer = {
 
 /**
  * Starts the admin server of a process: `/livez` (200), `/readyz` (200 or 503, `{"ready", "reason"}`) and the given
- * routes. Answers GET and HEAD; everything else is JSON `{"error", "code"}` with 404 or 405, and 500 where a route throws.
+ * routes. Answers GET and HEAD; everything else is JSON `{"error", "code"}` with 404 or 405, what an AdminFault says, and 500
+ * where a route throws anything else.
  *
  * @throws {OptionError} that names host and port when they cannot be bound.
  */
@@ -69,6 +83,7 @@ async function answer(options: AdminServerOptions, request: IncomingMessage, res
       await route(request, response);
     } catch (error) {
       if (response.headersSent) response.destroy();
+      else if (error instanceof AdminFault) send(response, error.status, { error: error.message, code: error.code });
       else send(response, 500, { error: error instanceof Error ? error.message : String(error), code: "internal" });
     }
   }
@@ -84,8 +99,13 @@ function routeOf({ isReady, routes = {}, handlers = {} }: AdminServerOptions, pa
     };
   }
   const route = Object.hasOwn(routes, path) ? routes[path] : undefined;
-  if (route !== undefined) return async (_request, response) => send(response, 200, await route());
+  if (route !== undefined) return async (request, response) => send(response, 200, await route(queryOf(request)));
   return Object.hasOwn(handlers, path) ? handlers[path] : undefined;
+}
+
+function queryOf({ url = "" }: IncomingMessage): URLSearchParams {
+  const at = url.indexOf("?");
+  return new URLSearchParams(at < 0 ? "" : url.slice(at + 1));
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {

@@ -1,5 +1,6 @@
 /** What every Millrace process shares: options, log, life and death, the admin port. Knows nothing of the protocol. */
 export {
+  AdminFault,
   type AdminHandler,
   type AdminServer,
   type AdminServerOptions,

@@ -42,6 +42,21 @@ export type BatchPlan =
   /** The most urgent request cannot be served without making all others late: it is given up, and the next one asked for. */
   | { readonly action: "shed" };
 
+/** What kept a batch from being larger: nothing more waited; the largest batch of the model; the deadline of its most urgent request. */
+export type SizeBound = "waiting" | "model" | "deadline";
+
+/** What ends a hold: a slot's turn; the last moment at which one row more would be in time; the longest hold that the model allows. */
+export type HoldEnd = "pace" | "last_safe" | "max_hold";
+
+/** Why a request is given up: it would be late even alone; or in time only in a batch below the sustainable one. */
+export type ShedReason = "hopeless" | "small_batch";
+
+/** A plan and its grounds, for people. `sustainableRows`: n*, NaN while nothing was measured. */
+export type ExplainedPlan =
+  | (BatchPlan & { readonly action: "send"; readonly bound: SizeBound; readonly sustainableRows: number })
+  | (BatchPlan & { readonly action: "hold"; readonly end: HoldEnd; readonly sustainableRows: number })
+  | (BatchPlan & { readonly action: "shed"; readonly why: ShedReason; readonly slackMs: number });
+
 /** The planned rate is this times the measured one: too low an estimate holds too short and fills too little; scheduling §2.2 (ii). */
 const RATE_MARGIN = 1.3;
 
@@ -101,31 +116,46 @@ export function feasibleRows(
  * `holdMaxMs`. Where the most urgent request would force a batch below the sustainable one it is shed: in overload the size of
  * the batches is what is worth keeping.
  */
-export function planBatch(view: BatchView): BatchPlan {
+export function planBatch(view: BatchView): ExplainedPlan {
   const { nowMs, startMs, headRows, waitingRows, rowsMax, predict, line, slots } = view;
   const wanted = Math.min(waitingRows, rowsMax);
-  if (predict(1) === undefined) return { action: "send", rows: wanted, reason: wanted === rowsMax ? "full" : "idle" };
+  if (predict(1) === undefined) {
+    const isFull = wanted === rowsMax;
+    const grounds = { bound: isFull ? "model" : "waiting", sustainableRows: NaN } as const;
+    return { action: "send", rows: wanted, reason: isFull ? "full" : "idle", ...grounds };
+  }
   const target = targetRows(view);
   const sustainable = (rate: number): number =>
     line === undefined ? 1 : sustainableRows(line, { rate, slots, rowsMax: target });
+  const sustainableNow = sustainable(view.rate);
   // What has to be possible for the head to be worth its place.
-  const kept = Math.max(headRows, Math.min(Math.floor(sustainable(view.rate)), waitingRows));
-  if (startMs + predict(kept)!.q95Ms > view.headDeadlineMs) {
-    return isWorthTrying(view) ? { action: "send", rows: headRows, reason: "deadline" } : { action: "shed" };
+  const kept = Math.max(headRows, Math.min(Math.floor(sustainableNow), waitingRows));
+  const send = (rows: number, reason: BatchReason): ExplainedPlan => {
+    const bound = rows === rowsMax ? "model" : rows < waitingRows ? "deadline" : "waiting";
+    return { action: "send", rows, reason, bound, sustainableRows: sustainableNow };
+  };
+  const finishMs = startMs + predict(kept)!.q95Ms;
+  if (finishMs > view.headDeadlineMs) {
+    if (isWorthTrying(view)) return send(headRows, "deadline");
+    const isHopeless = startMs + predict(headRows)!.q95Ms > view.headDeadlineMs;
+    return { action: "shed", why: isHopeless ? "hopeless" : "small_batch", slackMs: view.headDeadlineMs - finishMs };
   }
   const dueMs = startMs + predict(headRows)!.q95Ms <= view.headAimMs ? view.headAimMs : view.headDeadlineMs;
   const rows = Math.min(wanted, feasibleRows({ startMs, dueMs, rowsMax, predict }));
-  if (rows === rowsMax) return { action: "send", rows, reason: "full" };
-  if (rows < waitingRows) return { action: "send", rows, reason: "deadline" };
+  if (rows === rowsMax) return send(rows, "full");
+  if (rows < waitingRows) return send(rows, "deadline");
   const planned = sustainable(view.rate * RATE_MARGIN);
   const pays = line !== undefined && line.fixedMs > line.rowMs;
-  if (!pays || rows >= planned) return { action: "send", rows, reason: rows > 1 && pays ? "paced" : "idle" };
+  if (!pays || rows >= planned) return send(rows, rows > 1 && pays ? "paced" : "idle");
   const lastSafeMs = dueMs - predict(rows + 1)!.q95Ms - SAFETY_MS - (startMs - nowMs);
   const paceMs = view.lastDispatchMs + predict(Math.round(planned))!.q50Ms / slots;
   const untilMs = Math.min(lastSafeMs, paceMs, view.headSinceMs + view.holdMaxMs);
-  if (nowMs < untilMs) return { action: "hold", untilMs };
-  if (paceMs < view.headSinceMs) return { action: "send", rows, reason: "idle" };
-  return { action: "send", rows, reason: untilMs === lastSafeMs ? "deadline" : "paced" };
+  if (nowMs < untilMs) {
+    const end = untilMs === paceMs ? "pace" : untilMs === lastSafeMs ? "last_safe" : "max_hold";
+    return { action: "hold", untilMs, end, sustainableRows: sustainableNow };
+  }
+  if (paceMs < view.headSinceMs) return send(rows, "idle");
+  return send(rows, untilMs === lastSafeMs ? "deadline" : "paced");
 }
 
 /**

@@ -7,9 +7,13 @@ export {
   type BatchPlan,
   type BatchReason,
   type BatchView,
+  type ExplainedPlan,
   feasibleRows,
+  type HoldEnd,
   planBatch,
   PROBE_AFTER_MS,
+  type ShedReason,
+  type SizeBound,
   sustainableRows,
   targetRows,
 } from "./batch-plan.ts";

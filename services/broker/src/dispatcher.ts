@@ -8,6 +8,7 @@ import {
 } from "@millrace/protocol";
 import { EdfQueue, isDue, planBatch, type Queued, TIMER_GRAIN_MS } from "@millrace/scheduling";
 import { Admission, type AdmissionOptions, type Refusal, shedding, UNKNOWN_ROUTE } from "./admission.ts";
+import { explainHeld, explainRefused, explainSent, explainSuspect } from "./explanation.ts";
 import type { GatewaySession } from "./gateway-session.ts";
 import type { ModelBook } from "./model-book.ts";
 import type { ModelVersion } from "./model-version.ts";
@@ -78,6 +79,7 @@ export class Dispatcher {
     if (model === undefined || refusal !== undefined) {
       const why = refusal ?? UNKNOWN_ROUTE;
       this.#observer.refused(model, why.code, nowMs);
+      if (model !== undefined) explainRefused(model, why, nowMs);
       return this.#outbox.reject(gateway, rejectItem({ item, queueMs: 0, retryMs: 0 }, why));
     }
     const request = createRequest({ gateway, model, item }, nowMs);
@@ -107,6 +109,7 @@ export class Dispatcher {
     worker.grantSlot(batch.slot, message.granted);
     learn(batch, message, nowMs);
     const run = runOf(batch, message, nowMs);
+    batch.model.decisions.ended(batch.decision, "answered", run);
     this.#observer.batchAnswered(run);
     const answers = new Map<GatewaySession, ResultItem[]>();
     for (const item of message.items) {
@@ -143,6 +146,7 @@ export class Dispatcher {
     const batch = worker.findBatch(message.batch);
     if (batch === undefined) return;
     worker.retire(batch, nowMs);
+    batch.model.decisions.ended(batch.decision, "handed_back");
     for (const request of batch.requests) {
       if (request.state !== "dispatched") continue;
       if (message.started) request.failures++;
@@ -192,6 +196,8 @@ export class Dispatcher {
     while (head !== undefined && head.deadlineMs <= nowMs) {
       queue.remove(head);
       head.queueMs += nowMs - head.sinceMs;
+      const { decisions } = model;
+      decisions.slackWas(decisions.turnedAway("expired", "in_queue", nowMs), head.deadlineMs - nowMs);
       this.#reject(head, "deadline_exceeded", "the budget passed in the broker's queue");
       ({ head } = queue);
     }
@@ -214,20 +220,24 @@ export class Dispatcher {
       this.wakeAtMs = Math.min(this.wakeAtMs, atMs);
       return false;
     }
-    const plan = planBatch(viewOf(head, choice.slot, nowMs));
+    const view = viewOf(head, choice.slot, nowMs);
+    const plan = planBatch(view);
     if (plan.action === "shed") {
       model.backlog.remove(head);
+      model.decisions.slackWas(model.decisions.turnedAway("shed", plan.why, nowMs), plan.slackMs);
       this.#shed(head, nowMs);
       return true;
     }
     // A hold that a timer would end too late is none.
     if (plan.action === "hold" && plan.untilMs - nowMs >= TIMER_GRAIN_MS) {
       this.wakeAtMs = Math.min(this.wakeAtMs, plan.untilMs);
+      explainHeld(model, plan, view);
       return false;
     }
     const bytesMax = worker.bytesMax - worker.bytesOut;
     const limits = { rowsMax: plan.action === "send" ? plan.rows : rowsMax, itemsMax: LIMITS.items, bytesMax };
     const batch = this.#dispatch(model.backlog.take(limits), choice.slot, nowMs);
+    explainSent(batch, plan, view);
     this.#observer.batchSent(batch, plan.action === "send" ? plan.reason : "paced");
     return true;
   }
@@ -243,7 +253,9 @@ export class Dispatcher {
     const slot = chooseLoneSlot(model, this.#reserved);
     const suspect = slot === undefined ? undefined : model.suspects.pop();
     if (slot === undefined || suspect === undefined) return false;
-    this.#observer.batchSent(this.#dispatch([suspect], slot, nowMs), "idle");
+    const batch = this.#dispatch([suspect], slot, nowMs);
+    explainSuspect(batch);
+    this.#observer.batchSent(batch, "idle");
     return true;
   }
 
@@ -264,6 +276,7 @@ export class Dispatcher {
 
   #redeliver(batch: Batch, mayHaveRun: boolean, nowMs: number): void {
     batch.slot.worker.retire(batch, nowMs);
+    batch.model.decisions.ended(batch.decision, "lost");
     for (const request of batch.requests) {
       if (request.state !== "dispatched") continue;
       if (mayHaveRun) {
@@ -342,7 +355,7 @@ function formBatch(plan: { id: number; slot: Slot; requests: readonly Request[] 
   const predictedMs = curve.predict(rows)?.q50Ms ?? Infinity;
   const predicted = { predictedMs, predictedEndMs: startMs(slot, nowMs) + predictedMs };
   const sent = { dispatchedMs: nowMs, toIdleSlot: slot.batches.length === 0 };
-  return { ...plan, model, bucket, curve, rows, bytes, isIsolated, ...predicted, ...sent };
+  return { ...plan, model, bucket, curve, rows, bytes, isIsolated, ...predicted, ...sent, decision: -1 };
 }
 
 /** What a batch teaches: only one that ran as it was sent, and in a time that can be. */

@@ -1,3 +1,4 @@
+import { performance } from "node:perf_hooks";
 import {
   createLogger,
   Lifecycle,
@@ -12,6 +13,7 @@ import {
 } from "@millrace/runtime";
 import packageJson from "../package.json" with { type: "json" };
 import { OPTIONS } from "./config.ts";
+import { decisionsOf } from "./decision-route.ts";
 import { Dashboard } from "./dashboard/dashboard.ts";
 import { BROKER_METRICS } from "./metric-table.ts";
 import { BrokerMetrics } from "./metrics.ts";
@@ -39,6 +41,7 @@ export async function main(argv: string[]): Promise<void> {
     routes: {
       "/models": () => server?.core.models.describe(),
       "/sessions": () => server?.core.describeSessions(),
+      "/decisions": (query) => server && decisionsOf(server.core.models, query, performance.now()),
     },
     handlers: { "/metrics": new MetricsPage(metrics.values).handler, ...dashboard.routes },
   });

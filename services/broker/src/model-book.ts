@@ -27,6 +27,16 @@ export class ModelBook {
     return this.#byRoute.get(route)?.version;
   }
 
+  /** A version by its name; without one the default of the model: the highest that is served, else the highest. O(versions). */
+  find(name: string, version?: string): ModelVersion | undefined {
+    if (version !== undefined) return this.#byName.get(nameOf({ name, version }))?.version;
+    let best: ModelVersion | undefined;
+    for (const one of this.all) {
+      if (one.description.name === name && (best === undefined || isBetterDefault(one, best))) best = one;
+    }
+    return best;
+  }
+
   /**
    * Takes a worker's list in place of its previous one. A ready worker's description counts; a failed one is shown only while
    * no worker serves the version. Returns how many entries were left out: they make no sense, or the book is full.
@@ -120,7 +130,7 @@ export class ModelBook {
   }
 }
 
-function nameOf({ name, version }: ModelDescription): string {
+function nameOf({ name, version }: Pick<ModelDescription, "name" | "version">): string {
   return JSON.stringify([name, version]);
 }
 

@@ -1,5 +1,6 @@
 import type { AnnouncedPoint, ModelDescription, WorkerModel } from "@millrace/protocol";
 import { ArrivalRate, Backlog, Curve, type CurvePoint, EdfQueue, RATE_WINDOW_MS } from "@millrace/scheduling";
+import { DecisionLog } from "./decision-log.ts";
 import type { Request } from "./request.ts";
 import type { WorkerSession } from "./worker-session.ts";
 
@@ -23,6 +24,8 @@ export class ModelVersion {
   readonly suspects = new EdfQueue<Request>();
   /** How fast rows of new requests come. */
   readonly rate = new ArrivalRate(RATE_WINDOW_MS);
+  /** What was decided about its requests of late, and why. */
+  readonly decisions = new DecisionLog();
   /** When a batch last left. */
   lastDispatchMs = -Infinity;
   /** Its requests that have not ended, queued or dispatched. */

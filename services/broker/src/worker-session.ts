@@ -23,6 +23,8 @@ export type Batch = RunningBatch & {
   predictedEndMs: number;
   /** Whether the slot was idle when it was sent: only such batches tell how long the hand-over takes. */
   readonly toIdleSlot: boolean;
+  /** Its entry in the decisions of its model. */
+  decision: number;
 };
 
 /** One execution lane. `batches[0]` runs, `batches[1]` is staged behind it. */

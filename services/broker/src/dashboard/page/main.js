@@ -1,4 +1,5 @@
 import { Chart } from "./chart.js";
+import { DecisionList } from "./decisions.js";
 import { byId, make } from "./dom.js";
 import { EventList } from "./events.js";
 import { showIdentity, showNotices, showState } from "./header.js";
@@ -20,6 +21,7 @@ const WINDOWS = /** @type {const} */ ([
 const samples = new History();
 const charts = PANELS.map((panel) => new Chart(panel));
 const events = new EventList(byId("events"));
+const decisions = new DecisionList(byId("decisions"));
 byId("charts").append(...charts.map(({ element }) => element));
 
 let windowS = 900;
@@ -38,6 +40,10 @@ function showNow() {
   showTiles(byId("tiles"), samples, now);
   showWorkers(byId("workers"), now, samples.nowS);
   selector.show(now);
+  // Where there is but one model, there is nothing to choose; one that the broker does not know is not asked for.
+  const known = now.models.map(({ name }) => name);
+  const chosen = selector.selection ?? (known.length === 1 ? known[0] : undefined);
+  void decisions.refresh(chosen !== undefined && known.includes(chosen) ? chosen : undefined);
   showConnection();
 }
 

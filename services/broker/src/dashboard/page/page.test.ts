@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { told } from "./decisions.js";
 import { clock, count, duration, percent, short, span } from "./format.js";
 import { History } from "./history.js";
 import { PANELS } from "./panels.js";
@@ -109,4 +110,34 @@ test("every panel shows columns that there are", () => {
     for (const { column } of layers) expect(COLUMNS).toContain(column);
     if (headline !== undefined) expect(COLUMNS).toContain(headline);
   }
+});
+
+test("a decision is told in a line: what, why, and what it was decided by", () => {
+  const batch = {
+    decision: "sent",
+    why: "deadline",
+    bound: "deadline",
+    worker: "w",
+    slot: 0,
+    batch: 7,
+    rows: 12,
+    waiting_rows: 40,
+  };
+  const predicted = { ...batch, slack_ms: 0.4, predicted_ms: 30 };
+  expect(told(predicted)).toEqual({
+    level: "info",
+    what: "sent 7: deadline",
+    detail: "12 of 40 rows, bound by deadline, to w slot 0, slack 0.4 ms, predicted 30 ms, out",
+  });
+  expect(told({ ...predicted, ended: "answered", compute_ms: 33 }).detail).toMatch(/ran 33 ms, predicted 30 ms$/);
+  expect(told({ ...predicted, ended: "handed_back" }).detail).toMatch(/handed back$/);
+  expect(told({ ...predicted, ended: "lost" }).level).toBe("bad");
+  expect(told({ decision: "refused", why: "shed", count: 27, slack_ms: -14 })).toEqual({
+    level: "warn",
+    what: "refused × 27: shed",
+    detail: "slack -14 ms",
+  });
+  expect(told({ decision: "held", why: "pace", count: 1, hold_ms: 2, waiting_rows: 5, slack_ms: 9 }).detail).toBe(
+    "for 2 ms, 5 rows wait, slack 9 ms",
+  );
 });
