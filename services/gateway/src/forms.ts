@@ -1,13 +1,28 @@
+import type { ModelDescription } from "@millrace/protocol";
+import { ALL_JSON } from "./binary-body.ts";
 import type { Form, FormRequest } from "./inference-call.ts";
 import { type OipRequest, parseOipRequest } from "./oip-request.ts";
 import { oipResponse } from "./oip-response.ts";
 import { parsePlainRequest, plainResponseText, type PlainRequest } from "./plain-form.ts";
+import { Refusal } from "./refusal.ts";
+import { RepeatedBodies } from "./repeated-body.ts";
+
+const repeatedBodies = new RepeatedBodies<OipRequest>();
+
+function readOip(body: Buffer, model: ModelDescription, jsonBytes: number): OipRequest | Refusal {
+  if (jsonBytes !== ALL_JSON) return parseOipRequest(body, model, jsonBytes);
+  const repeated = repeatedBodies.read(body, model);
+  if (repeated !== undefined) return repeated;
+  const request = parseOipRequest(body, model, jsonBytes);
+  if (!(request instanceof Refusal)) repeatedBodies.learn(body, model, request);
+  return request;
+}
 
 /** The Open Inference Protocol's form. */
 export const oipForm: Form<OipRequest> = {
   name: "oip",
   takesBinary: true,
-  read: parseOipRequest,
+  read: readOip,
   write: ({ model, request, answer }) => oipResponse(model, answer.outputs, request),
 };
 

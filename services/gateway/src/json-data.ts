@@ -1,4 +1,5 @@
 import { DATATYPES, type Datatype, elementCount, encodeStrings } from "@millrace/protocol";
+import { SINGLE_OVERFLOW } from "./json-singles.ts";
 import { describe, quote, Refusal, shapeText } from "./refusal.ts";
 
 /**
@@ -10,9 +11,6 @@ export const NEEDS_EXACT = Symbol("needs exact integers");
 
 /** A model's input or a client's: what the data must be. `shape` is concrete. */
 export type DataForm = { readonly name: string; readonly datatype: Datatype; readonly shape: readonly number[] };
-
-/** From this magnitude on, a double rounds to an infinite single: 2^128 − 2^103. */
-const SINGLE_OVERFLOW = 3.4028235677973366e38;
 
 const TWO_TO_32 = 2 ** 32;
 const TWO_TO_64 = 2 ** 64;
