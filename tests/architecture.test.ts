@@ -42,6 +42,7 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
     "metrics",
     "metric-table",
     "worker",
+    "measure", // the program behind `millrace bench`
     "model-loader",
     "repository",
     "runner-host",

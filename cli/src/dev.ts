@@ -1,21 +1,18 @@
-import { existsSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { helpOfOptions, OptionError, type OptionTable } from "@millrace/runtime";
+import { helpOfOptions, type OptionTable } from "@millrace/runtime";
 import { configureDev, DEV_OPTIONS, type DevOptions, type Role, type RoleTables } from "./dev-configuration.ts";
 import { DevLog } from "./dev-log.ts";
 import { DevPlan } from "./dev-plan.ts";
 import { makeExampleCurl } from "./example-curl.ts";
 import { Fleet } from "./fleet.ts";
+import { findModels, HOME } from "./models-folder.ts";
 import { awaitServing } from "./readiness.ts";
 import { StopRequest } from "./stop-request.ts";
 
 /** A process gets this much longer than its own grace before it is killed, in milliseconds. */
 const DRAIN_SLACK_MS = 2_000;
-
-/** The folder that holds `models/` and `examples/`, in the repository. */
-const HOME = resolve(import.meta.dirname, "../..");
 
 /** The help text of `millrace dev`. */
 export async function devHelp(): Promise<string> {
@@ -104,19 +101,6 @@ async function describePorts(fleet: Fleet): Promise<readonly string[]> {
 /** A wildcard address is not one to connect to: the loopback address is. */
 function toClientUrl(address: string): string {
   return address.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:").replace(/\/$/, "");
-}
-
-function findModels(given: string): string {
-  const isFolder = (path: string): boolean => existsSync(path) && statSync(path).isDirectory();
-  if (given !== "") {
-    const folder = resolve(given);
-    if (!isFolder(folder)) throw new OptionError(`--models ${given}: there is no such folder`);
-    return folder;
-  }
-  const found = [resolve("models"), resolve(HOME, "models")].find(isFolder);
-  if (found === undefined)
-    throw new OptionError("there is no ./models here; name a model repository with --models DIR");
-  return found;
 }
 
 async function loadTables(): Promise<RoleTables> {

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { readFileSync } from "node:fs";
 import { helpOfOptions, OptionError, type OptionTable, runMain } from "@millrace/runtime";
+import { benchHelp, runBench } from "./bench.ts";
 import { devHelp, runDev } from "./dev.ts";
 
 /** A subcommand. `help` is the text of `millrace NAME --help`. */
@@ -30,7 +31,11 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     config: () => import("@millrace/inference-worker/config"),
     main: () => import("@millrace/inference-worker/main"),
   }),
-  bench: plannedCommand("bench", "find a model's curve and its best batch size"),
+  bench: {
+    doc: "a model's batch times, its best batch size, and the workers that a rate needs",
+    help: benchHelp,
+    run: runBench,
+  },
   check: plannedCommand("check", "test an endpoint for conformance and speed"),
 };
 
