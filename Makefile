@@ -1,6 +1,6 @@
 # Everything that a person types. Logic lives in package.json scripts and in the tools they call.
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lint format docs load chaos bench bench-peers suite images k8s k8s-cluster screenshots
+.PHONY: help install run test check lint format docs load chaos fuzz bench bench-peers suite images k8s k8s-cluster screenshots
 
 NODE_MODULES := node_modules/.package-lock.json
 
@@ -36,6 +36,9 @@ load: install ## 100,000 requests against the row-identity checker
 
 chaos: install ## the failure tests at full length: twenty killed workers, killed brokers
 	TEST_SHARE=full npx vitest run --project system tests/worker-loss.test.ts tests/broker-restart.test.ts
+
+fuzz: install ## a million hostile HTTP requests, every answer checked, the gateway's memory watched; FUZZ_SEED=1
+	TEST_SHARE=full npx vitest run --project system tests/http-fuzz.test.ts
 
 bench: install ## Millrace beside its peers and the machine's limits, a quarter of an hour; raw results in bench/results
 	npx --no-install node bench/run.ts $(BENCH_FLAGS)

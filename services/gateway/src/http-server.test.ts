@@ -268,3 +268,10 @@ test("an address that is taken is an error that names it", async () => {
   const { port } = await start();
   await expect(start({ port })).rejects.toThrow(`HTTP cannot listen on 127.0.0.1:${port}: `);
 });
+
+test("CONNECT is refused in JSON, after what was in flight on its connection", async () => {
+  const { port } = await start();
+  const client = new Client(port).write(`${inferRequest()}CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n`);
+  expect(await client.answers(2)).toEqual([200, 400]);
+  await expect.poll(() => client.isClosed).toBe(true);
+});

@@ -6,7 +6,7 @@ import { OptionError } from "@millrace/runtime";
 import type { GatewayApp } from "./app.ts";
 import type { GatewayOptions } from "./config.ts";
 import { errorResponse, errorText, sendRefusal } from "./error-response.ts";
-import { NodeExchange } from "./node-exchange.ts";
+import { LINGER_MS, NodeExchange } from "./node-exchange.ts";
 import { Refusal } from "./refusal.ts";
 import { requestIdOf } from "./request-id.ts";
 
@@ -68,6 +68,11 @@ export async function startHttpServer(app: GatewayApp, options: HttpServerOption
     refuse(incoming, outgoing, `expectation ${JSON.stringify(incoming.headers.expect)} is not known`);
   });
   server.on("clientError", onClientError);
+  // Node would end the connection without a word, and with it what is in flight on it.
+  server.on("connect", (_incoming, socket: Duplex) => {
+    socket.on("error", () => socket.destroy());
+    onClientError(Object.assign(new Error("CONNECT is for proxies"), { code: "CONNECT" }), socket);
+  });
   await listen(server, options);
   const { address, family, port } = server.address() as AddressInfo;
   return {
@@ -168,7 +173,12 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
   const head =
     `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\n` +
     `content-length: ${Buffer.byteLength(body)}\r\nx-request-id: ${requestIdOf(undefined)}\r\n\r\n`;
-  socket.end(head + body, () => socket.destroy());
+  socket.end(head + body);
+  // What still comes is read and thrown away for a while: closing now would reset the connection, and take the answer with it.
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS);
+  socket.once("end", () => socket.destroy());
+  socket.once("close", () => clearTimeout(timer));
+  socket.resume();
 }
 
 function listen(server: Server, { host, port }: HttpServerOptions): Promise<void> {

@@ -8,7 +8,7 @@ import { requestIdOf } from "./request-id.ts";
 const SWALLOW_BYTES_MAX = 64 * 1024;
 
 /** How long the rest of a refused upload is read and thrown away, so that the client sees the answer and not a reset. */
-const LINGER_MS = 2000;
+export const LINGER_MS = 2000;
 
 /**
  * - `unread`: nobody has asked for the body.

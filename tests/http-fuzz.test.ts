@@ -1,0 +1,83 @@
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { expect, onTestFailed, test } from "vitest";
+import { until } from "./support/bounded.ts";
+import { fuzz } from "./support/fuzz-client.ts";
+import { MemoryWatch, residentBytes } from "./support/memory-slope.ts";
+import { readMetrics, sumOf } from "./support/metrics-text.ts";
+import { encodeOnnxModel } from "./support/onnx-model.ts";
+import { DevSystem } from "./support/system.ts";
+import { temporaryFolder } from "./support/temporary-folder.ts";
+import { byShare, IS_FULL } from "./support/test-share.ts";
+
+const REQUESTS = byShare(20_000, 1_000_000);
+const SEED = Number(process.env["FUZZ_SEED"] ?? 1);
+const CONNECTIONS = 16;
+/** How much memory may grow in ten minutes; only a long run can tell. */
+const GROWTH_PERCENT_MAX = 1;
+/** Of a run, until caches and heap have their size. */
+const WARM_UP_SHARE = 1 / 3;
+
+function byName(counts: ReadonlyMap<string, number>): [string, number][] {
+  return [...counts].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+test(
+  `${REQUESTS} requests of every wrong kind, and good ones between them: each is answered as it must be`,
+  { timeout: byShare(180_000, 3_600_000) },
+  async () => {
+    await using folder = await temporaryFolder();
+    const batch = ["batch", 2];
+    const double = encodeOnnxModel({
+      name: "double",
+      inputs: [{ name: "x", datatype: "FP32", shape: batch }],
+      outputs: [{ name: "y", datatype: "FP32", shape: batch }],
+      nodes: [{ op: "Add", inputs: ["x", "x"], outputs: ["y"] }],
+    });
+    const longs = encodeOnnxModel({
+      name: "longs",
+      inputs: [{ name: "n", datatype: "INT64", shape: batch }],
+      outputs: [{ name: "m", datatype: "INT64", shape: batch }],
+      nodes: [{ op: "Identity", inputs: ["n"], outputs: ["m"] }],
+    });
+    await writeFile(join(folder.path, "double.onnx"), double);
+    await writeFile(join(folder.path, "longs.onnx"), longs);
+    await using system = await DevSystem.start({ models: folder.path, args: ["--threads", "1"] });
+    onTestFailed(() => console.error(system.process.log.tail()));
+    const pid = system.pidOf("gateway-1");
+    const admin = system.addresses["gateway-1"]?.["admin"] ?? "";
+    const memory = new MemoryWatch(async () => {
+      const metrics = await readMetrics(admin);
+      return { rss: residentBytes(pid), heap: sumOf(metrics, "nodejs_heap_size_used_bytes") };
+    });
+    const run = (requests: number, seed: number) => fuzz({ url: system.url, seed, requests, connections: CONNECTIONS });
+    const warmUp = await run(REQUESTS * WARM_UP_SHARE, SEED);
+    const fromMs = performance.now();
+    const report = await run(REQUESTS * (1 - WARM_UP_SHARE), SEED + 1);
+    const requests = warmUp.requests + report.requests;
+    const statuses = byName(report.statuses).map(([status, count]) => `${status} ${count}`);
+    console.log(`seed ${SEED}: ${requests} requests; of the last two thirds: ${statuses.join(", ")}`);
+    if (IS_FULL)
+      console.log(
+        byName(report.cases)
+          .map(([name, count]) => `${count}\t${name}`)
+          .join("\n"),
+      );
+    await memory.stop();
+    const slopes = memory.slopes(fromMs);
+    console.log(`gateway's memory after warm-up: ${JSON.stringify(slopes)}`);
+    expect([...warmUp.faults, ...report.faults]).toEqual([]);
+    // Each was answered because of what it was, and not because the machine was busy.
+    const busy = ["429", "503", "504"].reduce((sum, status) => sum + (report.statuses.get(status) ?? 0), 0);
+    expect(busy / report.requests).toBeLessThan(0.01);
+    expect(system.pidOf("gateway-1")).toBe(pid);
+    if (IS_FULL) {
+      for (const { percentPerTenMinutes } of Object.values(slopes))
+        expect(percentPerTenMinutes).toBeLessThan(GROWTH_PERCENT_MAX);
+    }
+    await until(5_000, "nothing in flight", async () => {
+      return sumOf(await readMetrics(admin), "millrace_gateway_inflight_requests") === 0;
+    });
+    await system.stop();
+  },
+);
