@@ -321,7 +321,8 @@ function valueDraft(random: SeededRandom): Draft {
 function binaryDraft(random: SeededRandom): Draft {
   const isRight = random.next() < 0.3;
   const sizes = isRight ? 8 : random.pick([8, 7, 9, 0, -1, 2 ** 31, 2 ** 53, 1e300]);
-  const text = `{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":${sizes}}}]}`;
+  const asked = random.next() < 0.5 ? "" : ',"parameters":{"binary_data_output":true}';
+  const text = `{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"parameters":{"binary_data_size":${sizes}}}]${asked}}`;
   const blobBytes = isRight ? 8 : random.pick([8, 8, 0, 7, 9, 4096]);
   const exact = Buffer.byteLength(text);
   const blob = Buffer.from(new Float32Array([1, 2]).buffer);

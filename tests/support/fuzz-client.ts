@@ -4,7 +4,7 @@ import { within } from "./bounded.ts";
 import { type FuzzCase, makeFuzzCase, WITNESS } from "./fuzz-case.ts";
 import { SeededRandom } from "./seeded-random.ts";
 
-/** What is wrong with a gateway's answer, or that there is none; with what was sent. */
+/** What is wrong with a gateway's answer, or that there is none: the cases of its connection up to it, and the last that was sent. */
 export type FuzzFault = { readonly what: string; readonly fault: string; readonly sent: string };
 
 /** What a fuzz run saw. */
@@ -58,7 +58,13 @@ async function runConnection(url: string, random: SeededRandom, report: FuzzRepo
         const answer = await connection.answerTo(one);
         count(report, one, answer);
         const fault = faultOf(one, answer);
-        if (fault !== "") report.faults.push({ what: one.what, fault, sent: shown(train) });
+        connection.history.push(`${one.what} ${answer?.status}`);
+        if (fault !== "")
+          report.faults.push({
+            what: connection.history.join(", "),
+            fault: `${fault} ${connection.error}`,
+            sent: shown(train),
+          });
         if (answer === undefined || answer.isLast || fault !== "") return;
       }
     }
@@ -91,13 +97,18 @@ function leave(connection: FuzzConnection, one: FuzzCase, report: FuzzReport): v
 type Answer = {
   readonly status: number;
   readonly headers: ReadonlyMap<string, string>;
+  /** JSON, and what is behind it in binary form. */
   readonly body: string;
+  readonly blob: Buffer;
   /** The connection ends behind it. */
   readonly isLast: boolean;
 };
 
 class FuzzConnection {
   readonly socket: Socket;
+  /** The cases so far, with the statuses of their answers, and how it broke: for who reads of a fault. */
+  readonly history: string[] = [];
+  error = "";
   #held: Buffer = Buffer.alloc(0);
   #isOver = false;
   #wake: () => void = () => {};
@@ -114,7 +125,10 @@ class FuzzConnection {
       this.#wake();
     };
     this.socket.on("end", onOver);
-    this.socket.on("error", onOver);
+    this.socket.on("error", ({ message }) => {
+      this.error = message;
+      onOver();
+    });
     this.socket.on("close", onOver);
   }
 
@@ -156,9 +170,11 @@ class FuzzConnection {
     if (!Number.isInteger(length)) throw new Error(`an answer without length to ${one.what}: ${this.#held.toString()}`);
     const end = one.isHead ? start : start + length;
     if (this.#held.byteLength < end) return undefined;
-    const body = this.#held.toString("utf8", start, end);
+    const jsonEnd = Math.min(end, start + Number(headers.get("inference-header-content-length") ?? length));
+    const body = this.#held.toString("utf8", start, jsonEnd);
+    const blob = this.#held.subarray(jsonEnd, end);
     this.#held = this.#held.subarray(end);
-    return { status, headers, body, isLast: headers.get("connection") === "close" };
+    return { status, headers, body, blob, isLast: headers.get("connection") === "close" };
   }
 }
 
@@ -182,7 +198,8 @@ const PROTOCOL_STATUSES: readonly number[] = [408, 413, 431];
 function faultOf(one: FuzzCase, answer: Answer | undefined): string {
   if (answer === undefined) return one.codes.includes("silence") ? "" : "the connection ended without an answer";
   const { status, headers, body } = answer;
-  if (headers.get("content-type") !== "application/json") return `content type ${headers.get("content-type")}`;
+  const type = headers.has("inference-header-content-length") ? "application/octet-stream" : "application/json";
+  if (headers.get("content-type") !== type) return `content type ${headers.get("content-type")}`;
   if (!/^[\w.:/+=@-]{1,128}$/.test(headers.get("x-request-id") ?? "")) return "no x-request-id";
   if (one.isHead) return "";
   let value: unknown;
@@ -192,7 +209,7 @@ function faultOf(one: FuzzCase, answer: Answer | undefined): string {
     return `not JSON: ${body.slice(0, 500)}`;
   }
   if (status === 200)
-    return one.expects === "good" || one.expects === "either" ? dataFault(one, body) : `200 ${body.slice(0, 500)}`;
+    return one.expects === "good" || one.expects === "either" ? dataFault(one, answer) : `200 ${body.slice(0, 500)}`;
   return errorFault(one, status, value as { readonly error?: unknown; readonly code?: unknown });
 }
 
@@ -216,10 +233,13 @@ function errorFault(
 }
 
 /** What came has to be, digit for digit, what the model gives for this request alone. */
-function dataFault({ data }: FuzzCase, body: string): string {
+function dataFault({ data }: FuzzCase, { body, blob }: Answer): string {
   if (data === undefined) return "";
-  const text = /"(?:data|result)":\[([^\]]*)\]/.exec(body)?.[1] ?? "";
-  return text === data.join() ? "" : `${data.join()} is expected, the answer is ${body.slice(0, 500)}`;
+  const singles = Array.from({ length: blob.byteLength / 4 }, (_, i) => blob.readFloatLE(4 * i));
+  const text = blob.byteLength > 0 ? singles.join() : (/"(?:data|result)":\[([^\]]*)\]/.exec(body)?.[1] ?? "");
+  return text === data.join()
+    ? ""
+    : `${data.join()} is expected, the answer is ${body.slice(0, 500)} ${singles.join()}`;
 }
 
 function shown(train: readonly FuzzCase[]): string {

@@ -15,9 +15,9 @@ port.on("message", ({ form, model, body, jsonBytes }: ParseRequest) => {
   else send(request);
 });
 
-/** Hands the payload over, where it has memory of its own: what is small may lie in node's pool, and is copied. */
+/** Hands over the memory that the payload lies in; what is small may lie in node's pool, which stays here, and is copied. */
 function send(request: FormRequest): void {
-  const { buffer, byteLength } = request.payload;
-  const isOwn = buffer.byteLength === byteLength && byteLength > Buffer.poolSize;
-  port!.postMessage({ request } satisfies ParseReply, isOwn ? [buffer as ArrayBuffer] : []);
+  const { buffer } = request.payload;
+  const isPooled = buffer.byteLength < 2 * Buffer.poolSize;
+  port!.postMessage({ request } satisfies ParseReply, isPooled ? [] : [buffer as ArrayBuffer]);
 }
