@@ -8,7 +8,7 @@ import {
   type ResultItem,
 } from "@millrace/protocol";
 import { assemble, type Assembled, type AssembleItem, type ItemFault, split } from "./assemble.ts";
-import type { BatchTensor } from "./runner.ts";
+import type { BatchTensor, Ran } from "./runner.ts";
 
 /** One request of a batch. */
 export type JobEntry = {
@@ -45,10 +45,18 @@ export type Job = {
   readonly entries: readonly JobEntry[];
   /** What was put together while the slot was busy; good as long as no entry has dropped out since. */
   prepared: Prepared | undefined;
+  /** Its run, where the slot's thread has it already although another batch runs. */
+  ahead: Ahead | undefined;
 };
 
 /** The part of a batch that runs: positions of the entries that take part, and their tensors, concatenated. */
 export type Prepared = { readonly live: readonly number[]; readonly assembled: Assembled };
+
+/** What a run came to: `failed`, and every entry that took part has its fault; `skipped`: it was not begun. */
+export type RunEnd = Ran | "failed" | "skipped";
+
+/** A run that was handed over while another one was on. */
+export type Ahead = { readonly prepared: Prepared; readonly end: Promise<RunEnd>; recall(): void };
 
 /** A JOB to what the worker keeps of it. Payloads stay views into the message until they are assembled. */
 export function jobOf(
@@ -78,6 +86,7 @@ export function jobOf(
       };
     }),
     prepared: undefined,
+    ahead: undefined,
   };
 }
 
@@ -99,6 +108,11 @@ export function prepare(job: Job, nowMs: number): Prepared {
   }
   job.prepared = { live: assembled.included.map((position) => live[position]!), assembled };
   return job.prepared;
+}
+
+/** When the first of the entries that take part runs out of time. */
+export function firstDeadlineMs(job: Job, { live }: Prepared): number {
+  return live.reduce((earliest, index) => Math.min(earliest, job.entries[index]!.deadlineMs), Infinity);
 }
 
 /** One entry alone, for a batch that failed as a whole; undefined if it is not worth running any more. */

@@ -76,6 +76,30 @@ test("several models live in one thread, onnxruntime's beside simulated ones; an
   expect(floats((await thread.run({ model: 1, inputs: rowsOf(1) })).outputs[0])).toEqual([-5]);
 });
 
+test("a run that is handed over ahead begins behind the one that is on; recalled or too late it is not begun", async () => {
+  const thread = start();
+  await thread.load({ model: 0, source: simulated(40), limits: { ...LIMITS, batching: true } });
+  const now = process.hrtime.bigint();
+  const first = thread.run({ model: 0, inputs: rowsOf(1) });
+  const inputs = rowsOf(2);
+  const second = thread.runAhead({ model: 0, inputs }, now + 60_000_000_000n);
+  expect(inputs[0]!.data.detached).toBe(true);
+  const [one, two] = [await first, await second.ran];
+  expect(floats(two?.outputs[0])).toEqual([-10]);
+  expect(Number(two!.startedNs - one.startedNs) / 1e6).toBeGreaterThanOrEqual(40);
+  // It has begun, and ended: too late to be called back.
+  second.recall();
+
+  const third = thread.run({ model: 0, inputs: rowsOf(1) });
+  const recalled = thread.runAhead({ model: 0, inputs: rowsOf(2) }, now + 60_000_000_000n);
+  const late = thread.runAhead({ model: 0, inputs: rowsOf(3) }, process.hrtime.bigint() + 20_000_000n);
+  recalled.recall();
+  await third;
+  expect(await recalled.ran).toBeUndefined();
+  expect(await late.ran).toBeUndefined();
+  expect(floats((await thread.run({ model: 0, inputs: rowsOf(1) })).outputs[0])).toEqual([-5]);
+});
+
 test("runs one after the other, in the order of the calls", async () => {
   const thread = start();
   await thread.load({ model: 0, source: simulated(5), limits: LIMITS });

@@ -21,14 +21,23 @@ export type RunnerThreadState = "running" | "closing" | "ended";
 /** How a thread ended. `error` is what it threw, if it did; a `close` ends it with code 0 and without an error. */
 export type RunnerThreadExit = { readonly code: number; readonly error: Error | undefined };
 
+/** A run that waits inside the thread. */
+export type RunAhead = {
+  /** Undefined where it was not begun: it was called back in time, or its time was over. */
+  readonly ran: Promise<Ran | undefined>;
+  /** Calls it back; no harm if it has begun. Whether that came in time, `ran` tells. */
+  recall(): void;
+};
+
 type Pending = { readonly resolve: (reply: RunnerReply) => void; readonly reject: (error: Error) => void };
 type Request = RunnerRequest extends infer R ? (R extends RunnerRequest ? Omit<R, "id"> : never) : never;
 
 /** Starts the thread of one slot. It holds no model yet. */
 export function startRunnerThread(options: RunnerThreadOptions): RunnerThread {
   const { threads, computeDelayMs = 0, entry = new URL("./runner-thread.ts", import.meta.url) } = options;
-  const setup: RunnerThreadSetup = { threads, computeDelayMs };
-  return new RunnerThread(new Worker(entry, { workerData: setup }));
+  const recalled = new Int32Array(new SharedArrayBuffer(4)).fill(-1);
+  const setup: RunnerThreadSetup = { threads, computeDelayMs, recalled };
+  return new RunnerThread(new Worker(entry, { workerData: setup }), recalled);
 }
 
 /**
@@ -40,14 +49,16 @@ export function startRunnerThread(options: RunnerThreadOptions): RunnerThread {
  */
 export class RunnerThread {
   readonly #worker: Worker;
+  readonly #recalled: Int32Array<SharedArrayBuffer>;
   readonly #pending = new Map<number, Pending>();
   readonly #exit: Promise<RunnerThreadExit>;
   #state: RunnerThreadState = "running";
   #nextId = 0;
   #error: Error | undefined;
 
-  constructor(worker: Worker) {
+  constructor(worker: Worker, recalled: Int32Array<SharedArrayBuffer>) {
     this.#worker = worker;
+    this.#recalled = recalled;
     worker.on("message", (reply: RunnerReply) => this.#settle(reply));
     // Bytes that cannot be read are a defect, and the request that they answer would wait for ever.
     worker.on("messageerror", (error: Error) => this.#fail(error));
@@ -90,6 +101,24 @@ export class RunnerThread {
     return reply.ran;
   }
 
+  /**
+   * Hands over a run while another one is on, so that the thread begins it by itself when that one ends. One at a time can be
+   * called back. Buffers and errors are as with `run`.
+   */
+  runAhead(job: RunJob, notAfterNs: bigint): RunAhead {
+    const id = this.#nextId;
+    const reply = this.#ask(
+      { type: "run", ...job, notAfterNs },
+      job.inputs.map(({ data }) => data),
+    );
+    const ran = reply.then((reply) => {
+      if (reply.type === "skipped") return undefined;
+      if (reply.type !== "ran") throw unexpected(reply);
+      return reply.ran;
+    });
+    return { ran, recall: () => void Atomics.store(this.#recalled, 0, id) };
+  }
+
   /** Frees a model. Unloading one that is not there does nothing. */
   async unload(model: number): Promise<void> {
     await this.#ask({ type: "unload", model });
@@ -117,7 +146,9 @@ export class RunnerThread {
   #ask(request: Request, transfer: readonly ArrayBuffer[] = []): Promise<RunnerReply> {
     if (this.#state !== "running")
       return Promise.reject(new RunnerError("internal", `the runner thread is ${this.#state}`));
-    const id = this.#nextId++;
+    const id = this.#nextId;
+    // Shared memory holds it in 31 bits; 2^31 requests later none of the same number is open.
+    this.#nextId = (id + 1) & 0x7fff_ffff;
     return new Promise((resolve, reject) => {
       this.#pending.set(id, { resolve, reject });
       try {

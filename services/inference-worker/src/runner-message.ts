@@ -19,12 +19,17 @@ export type RunnerThreadSetup = {
   readonly threads: number;
   /** For tests: every run takes this much longer, in its compute time. */
   readonly computeDelayMs: number;
+  /** One element: the `id` of the run that was called back last; −1 before. The main thread writes, the runner thread reads. */
+  readonly recalled: Int32Array<SharedArrayBuffer>;
 };
 
 /** Main thread to runner thread. Each is done before the next, in order, and answered with its `id`. */
 export type RunnerRequest = { readonly id: number } & (
   | ({ readonly type: "load" } & LoadRequest)
-  | ({ readonly type: "run" } & RunJob)
+  | ({ readonly type: "run" } & RunJob & {
+        /** Set where the run may be called back: not begun at this reading of `process.hrtime.bigint()` or later. */
+        readonly notAfterNs?: bigint;
+      })
   | { readonly type: "unload"; readonly model: number }
   /** Unloads everything and ends the thread. */
   | { readonly type: "close" }
@@ -35,6 +40,8 @@ export type RunnerReply = { readonly id: number } & (
   | { readonly type: "loaded"; readonly loaded: LoadedModel }
   /** The buffers of the outputs are transferred. */
   | { readonly type: "ran"; readonly ran: Ran }
+  /** The run was called back or is too late: the model has not seen it. */
+  | { readonly type: "skipped" }
   | { readonly type: "done" }
   | { readonly type: "failed"; readonly code: ErrorCode; readonly message: string }
 );

@@ -12,7 +12,7 @@ import { blockFor } from "./wait.ts";
 const port = parentPort;
 if (port === null) throw new Error("runner-thread.ts runs in a worker thread only");
 
-const { threads, computeDelayMs } = workerData as RunnerThreadSetup;
+const { threads, computeDelayMs, recalled } = workerData as RunnerThreadSetup;
 const models = new Map<number, HostedModel>();
 
 let queue: Promise<void> = Promise.resolve();
@@ -46,6 +46,10 @@ async function perform(request: RunnerRequest): Promise<RunnerReply> {
     case "run": {
       const model = models.get(request.model);
       if (model === undefined) throw new RunnerError("internal", `the slot has no model ${request.model}`);
+      if (request.notAfterNs !== undefined) {
+        const isRecalled = Atomics.load(recalled, 0) === id;
+        if (isRecalled || process.hrtime.bigint() >= request.notAfterNs) return { id, type: "skipped" };
+      }
       const ran = await model.run(request.inputs);
       blockFor(computeDelayMs);
       return { id, type: "ran", ran: { ...ran, computeMs: ran.computeMs + computeDelayMs } };

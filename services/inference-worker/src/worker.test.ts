@@ -10,6 +10,7 @@ import { createLogger } from "@millrace/runtime";
 import { openRouter } from "@millrace/transport";
 import { expect, onTestFinished, test } from "vitest";
 import { NO_OBSERVER } from "./metrics.ts";
+import type { RunAhead } from "./runner-host.ts";
 import { Worker } from "./worker.ts";
 
 /** What a worker says but for HELLO and PING, and a way to answer it; every HELLO is answered with WELCOME. */
@@ -57,9 +58,47 @@ function oneRow(): JobItem {
   return { ...about, rows: 1, payload: Buffer.alloc(4), tensors };
 }
 
-/** A worker of one model and one slot, whose runs end when they are told to. */
+type HandRun = { readonly kind: "run" | "ahead"; readonly end: () => void };
+
+/** A slot's thread whose runs end when they are told to, one after the other, and badly. */
+class HandThread {
+  /** How each run came to the thread: asked for when the slot was free, or handed over ahead. */
+  readonly begun: ("run" | "ahead")[] = [];
+  readonly #waiting: HandRun[] = [];
+
+  run(): Promise<never> {
+    return new Promise((_, reject) => this.#push({ kind: "run", end: () => reject(new Error("enough")) }));
+  }
+
+  runAhead(): RunAhead {
+    let recall = (): void => {};
+    const ran = new Promise<undefined>((resolve, reject) => {
+      const entry = { kind: "ahead", end: () => reject(new Error("enough")) } as const;
+      recall = () => {
+        const at = this.#waiting.indexOf(entry);
+        if (at <= 0) return;
+        this.#waiting.splice(at, 1);
+        resolve(undefined);
+      };
+      this.#push(entry);
+    });
+    return { ran, recall };
+  }
+
+  finish(): void {
+    this.#waiting.shift()?.end();
+    if (this.#waiting[0] !== undefined) this.begun.push(this.#waiting[0].kind);
+  }
+
+  #push(entry: HandRun): void {
+    this.#waiting.push(entry);
+    if (this.#waiting.length === 1) this.begun.push(entry.kind);
+  }
+}
+
+/** A worker of one model and one slot. */
 function startWorker(brokers: readonly { readonly address: string }[]) {
-  let finish = (): void => {};
+  const thread = new HandThread();
   const input = { name: "x", datatype: "FP32", shape: [-1, 1] } as const;
   const about = {
     reason: "",
@@ -88,12 +127,12 @@ function startWorker(brokers: readonly { readonly address: string }[]) {
         model: { ...model, inputs: [input], outputs: [input] },
       },
     ],
-    threads: [{ run: () => new Promise<never>((_, reject) => (finish = () => reject(new Error("enough")))) }],
+    threads: [thread],
     logger: createLogger({ role: "worker", name: "w", level: "silent" }),
     onWelcome: () => {},
     testDelays: new Map(),
   });
-  return { worker, finish: () => finish() };
+  return { worker, thread, finish: () => thread.finish() };
 }
 
 const jobOf = (batch: number): Message => {
@@ -150,4 +189,25 @@ test("a worker serves two brokers in turn, and what it does for one is nothing t
   finish();
   await drained;
   for (const broker of [a, b]) expect(await broker.until("GOODBYE")).toEqual(["GOODBYE"]);
+});
+
+test("the batch behind the running one is handed over ahead, and begins without a word; what is cancelled before does not", async () => {
+  const broker = await startBroker();
+  const { worker, thread, finish } = startWorker([broker]);
+  expect(await broker.until("CREDIT")).toEqual(["MODELS", "CREDIT"]);
+  const sendAndWait = async (...messages: Message[]): Promise<void> => {
+    for (const message of [...messages, PING]) broker.send(message);
+    expect(await broker.until("PONG")).toEqual(["PONG"]);
+  };
+  await sendAndWait(jobOf(1), jobOf(2));
+  expect(thread.begun).toEqual(["run"]);
+  finish();
+  expect(thread.begun).toEqual(["run", "ahead"]);
+  expect(await broker.until("RESULT")).toEqual(["RESULT"]);
+  await sendAndWait(jobOf(3), { command: "CANCEL", items: [{ batch: 3, request: 0 }] });
+  finish();
+  expect(await broker.until("RESULT")).toEqual(["RESULT"]);
+  while (worker.outstanding > 0) await broker.until("RESULT");
+  expect(thread.begun).toEqual(["run", "ahead"]);
+  await worker.drain("done");
 });

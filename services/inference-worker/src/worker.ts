@@ -11,7 +11,18 @@ import {
 } from "@millrace/protocol";
 import type { Logger, Stage } from "@millrace/runtime";
 import { BrokerLinks, type BrokerLinksOptions } from "@millrace/transport";
-import { answersOf, type Job, jobOf, prepare, prepareAlone, type Prepared, refusalsOf, type Session } from "./job.ts";
+import {
+  answersOf,
+  firstDeadlineMs,
+  type Job,
+  jobOf,
+  prepare,
+  prepareAlone,
+  type Prepared,
+  refusalsOf,
+  type RunEnd,
+  type Session,
+} from "./job.ts";
 import type { WorkerObserver } from "./metrics.ts";
 import type { RunnerThread } from "./runner-host.ts";
 import { type Ran, RunnerError } from "./runner.ts";
@@ -22,7 +33,7 @@ export type WorkerOptions = Pick<BrokerLinksOptions, "brokers" | "discoveryInter
   readonly bytesMax: number;
   readonly models: readonly WorkerModel[];
   /** One a slot; each has loaded all ready models, under their index. */
-  readonly threads: readonly Pick<RunnerThread, "run">[];
+  readonly threads: readonly Pick<RunnerThread, "run" | "runAhead">[];
   readonly observer: WorkerObserver;
   readonly logger: Logger;
   /** Called at the first WELCOME. */
@@ -121,7 +132,8 @@ export class Worker {
     this.#options.observer.brokerLost(broker);
     const session = this.#sessions.get(broker);
     this.#sessions.delete(broker);
-    if (session !== undefined) for (const slot of this.#slots) slot.unstage(session);
+    if (session !== undefined)
+      for (const slot of this.#slots) for (const job of slot.unstage(session)) job.ahead?.recall();
     this.#checkDrained();
   }
 
@@ -137,8 +149,11 @@ export class Worker {
         return this.#onJob(session, message);
       case "CANCEL":
         for (const { batch, request } of message.items) {
-          const entry = this.#find(session, batch)?.entries[request];
-          if (entry !== undefined) entry.cancelled = true;
+          const job = this.#find(session, batch);
+          const entry = job?.entries[request];
+          if (entry === undefined) continue;
+          entry.cancelled = true;
+          job?.ahead?.recall();
         }
         return;
       case "DRAINED":
@@ -160,9 +175,25 @@ export class Worker {
     const nowMs = performance.now();
     const job = jobOf(message, { session, model }, nowMs);
     slot.stage(job);
+    if (slot.running === undefined) return this.#startNext(slot);
     // While another batch runs there is time to put this one together.
-    if (slot.running !== undefined) prepare(job, nowMs);
-    this.#startNext(slot);
+    prepare(job, nowMs);
+    if (slot.outstanding === 2) this.#runAhead(slot, job);
+  }
+
+  /**
+   * Hands the batch behind the running one to the slot's thread, which then begins it without a word from here: until this
+   * thread has its turn, the slot would rest. It stays staged: until it begins it can be called back.
+   */
+  #runAhead(slot: Slot, job: Job): void {
+    const { prepared } = job;
+    if (prepared === undefined || prepared.live.length === 0 || this.#options.testDelays.size > 0) return;
+    const notAfterNs = CLOCK_ORIGIN_NS + BigInt(Math.floor(firstDeadlineMs(job, prepared) * 1e6));
+    const run = { model: job.index, inputs: prepared.assembled.inputs };
+    const { ran, recall } = this.#options.threads[slot.index]!.runAhead(run, notAfterNs);
+    job.ahead = { prepared, end: this.#endOf(job, prepared, ran), recall };
+    // Its buffers are the thread's now: what is put together again gets new ones.
+    job.prepared = undefined;
   }
 
   #startNext(slot: Slot): void {
@@ -212,41 +243,56 @@ export class Worker {
    */
   async #execute(slot: Slot, job: Job): Promise<Execution> {
     const startedMs = performance.now();
-    const prepared = prepare(job, startedMs);
-    if (prepared.live.length === 0) return { pieces: [], failedMs: 0 };
-    const ran = await this.#runOnce(slot, job, prepared);
-    if (ran !== undefined) return { pieces: [{ prepared, ran }], failedMs: 0 };
-    if (prepared.live.length === 1) return { pieces: [], failedMs: 0 };
+    const { prepared, end } = await this.#runWhole(slot, job);
+    if (isRan(end)) return { pieces: [{ prepared, ran: end }], failedMs: 0 };
+    if (end === "skipped" || prepared.live.length === 1) return { pieces: [], failedMs: 0 };
     const failedMs = performance.now() - startedMs;
     for (const index of prepared.live) job.entries[index]!.fault = undefined;
     const pieces: Piece[] = [];
     for (const index of prepared.live) {
       const alone = prepareAlone(job, index, performance.now());
       if (alone === undefined) continue;
-      const ranAlone = await this.#runOnce(slot, job, alone);
-      if (ranAlone !== undefined) pieces.push({ prepared: alone, ran: ranAlone });
+      const aloneEnd = await this.#runOnce(slot, job, alone);
+      if (isRan(aloneEnd)) pieces.push({ prepared: alone, ran: aloneEnd });
     }
     return { pieces, failedMs };
   }
 
-  /** One model run; undefined where it failed, and then every entry that took part has the fault. */
-  async #runOnce(slot: Slot, job: Job, prepared: Prepared): Promise<Ran | undefined> {
+  /** Runs the batch as it is, unless the thread has done so already; `skipped` where none of it is worth running. */
+  async #runWhole(slot: Slot, job: Job): Promise<{ readonly prepared: Prepared; readonly end: RunEnd }> {
+    if (job.ahead !== undefined) {
+      const { prepared } = job.ahead;
+      const end = await job.ahead.end;
+      if (end !== "skipped") return { prepared, end };
+    }
+    const prepared = prepare(job, performance.now());
+    return { prepared, end: prepared.live.length === 0 ? "skipped" : await this.#runOnce(slot, job, prepared) };
+  }
+
+  #runOnce(slot: Slot, job: Job, prepared: Prepared): Promise<RunEnd> {
+    const run = { model: job.index, inputs: prepared.assembled.inputs };
+    return this.#endOf(job, prepared, this.#options.threads[slot.index]!.run(run));
+  }
+
+  /** Never rejects. */
+  async #endOf(job: Job, prepared: Prepared, running: Promise<Ran | undefined>): Promise<RunEnd> {
     try {
-      return await this.#options.threads[slot.index]!.run({ model: job.index, inputs: prepared.assembled.inputs });
+      return (await running) ?? "skipped";
     } catch (error) {
       const code = error instanceof RunnerError ? error.code : "internal";
       const message = error instanceof Error ? error.message : String(error);
       // The runtime's own words may quote the input: they are for the client alone.
       this.#options.logger.warn({ model: job.model.name, requests: prepared.live.length, code }, "a run failed");
       for (const index of prepared.live) job.entries[index]!.fault = { code, message };
-      return undefined;
+      return "failed";
     }
   }
 
   /** Hands back every batch of a session that has not started. */
   #handBack(session: Session): void {
     for (const slot of this.#slots) {
-      for (const { batch } of slot.unstage(session)) {
+      for (const { batch, ahead } of slot.unstage(session)) {
+        ahead?.recall();
         this.#nack(session, batch, { started: false, text: "the worker is shutting down" });
       }
     }
@@ -358,6 +404,10 @@ function resultOf(
     items: [...answers, ...refusalsOf(job)].map((item) => (retryUs === 0 ? item : { ...item, retryUs })),
     granted: given.granted,
   };
+}
+
+function isRan(end: RunEnd): end is Ran {
+  return typeof end === "object";
 }
 
 async function sleepIf(ms: number | undefined): Promise<void> {
