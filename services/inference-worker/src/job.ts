@@ -56,7 +56,7 @@ export type Prepared = { readonly live: readonly number[]; readonly assembled: A
 export type RunEnd = Ran | "failed" | "skipped";
 
 /** A run that was handed over while another one was on. */
-export type Ahead = { readonly prepared: Prepared; readonly end: Promise<RunEnd>; recall(): void };
+export type Ahead = { readonly prepared: Prepared; readonly end: Promise<RunEnd>; readonly recall: () => void };
 
 /** A JOB to what the worker keeps of it. Payloads stay views into the message until they are assembled. */
 export function jobOf(

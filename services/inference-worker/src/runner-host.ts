@@ -26,7 +26,7 @@ export type RunAhead = {
   /** Undefined where it was not begun: it was called back in time, or its time was over. */
   readonly ran: Promise<Ran | undefined>;
   /** Calls it back; no harm if it has begun. Whether that came in time, `ran` tells. */
-  recall(): void;
+  readonly recall: () => void;
 };
 
 type Pending = { readonly resolve: (reply: RunnerReply) => void; readonly reject: (error: Error) => void };
