@@ -110,6 +110,7 @@ export function runPool(options: PoolOptions): PoolOutcome {
         headSinceMs: head.arrivedMs,
         headRows: head.rows,
         waitingRows: queue.rows,
+        fillRows: 0,
         rowsMax,
         predict,
         line,

@@ -37,4 +37,5 @@ export {
   type WorkerModel,
 } from "./message.ts";
 export { type Outcome, outcomeOf, OUTCOMES } from "./outcome.ts";
+export { classOf, PRIORITIES, type Priority, PRIORITY_NAMES } from "./priority.ts";
 export { RequestTable } from "./request-table.ts";

@@ -1,87 +1,134 @@
-import { type Batchable, type BatchLimits, takeBatch } from "./batch.ts";
-import { EdfQueue, type Queued } from "./edf-queue.ts";
+import type { BatchLimits } from "./batch.ts";
+import { type Bucketed, BucketQueue } from "./bucket-queue.ts";
+import { ClassShares } from "./class-shares.ts";
 
-/** An entry that shares batches only with entries of the same shape bucket. */
-export type Bucketed = Batchable & { readonly bucket: string };
+/** An entry of a class; 0 is the most urgent one. */
+export type Classed = Bucketed & { readonly classIndex: number };
 
-/** The queue of one bucket; in the queue of buckets it stands with the deadline of its own head. */
-type Lane<T extends Bucketed> = Queued & { readonly entries: EdfQueue<T>; deadlineMs: number };
+/** By class, the most urgent first: 16 : 4 : 1. */
+export const CLASS_WEIGHTS_DEFAULT: readonly number[] = [16, 4, 1];
 
 /**
- * All that waits for one model version: a queue per shape bucket that has something waiting. push, remove and take are
- * O(log entries + log buckets) an entry; head is O(1), however many buckets clients come up with.
+ * All that waits for one model version, by class, then by deadline. The head is of the most urgent class that waits, unless another
+ * is owed a turn (`ClassShares`). A batch begins with entries of its head's class and bucket, and is filled up with those of the
+ * other classes, the more urgent first. Costs are those of `BucketQueue`, and a few comparisons.
  */
-export class Backlog<T extends Bucketed> {
-  readonly #byBucket = new Map<string, Lane<T>>();
-  readonly #lanes = new EdfQueue<Lane<T>>();
+export class Backlog<T extends Classed> {
+  readonly #queues: readonly BucketQueue<T>[];
+  readonly #shares: ClassShares;
+  readonly #rowsTaken: number[];
+  /** Rows of the largest batch: a class that has so much waiting is owed this before it has a turn. */
+  turnRows: number;
   #rows = 0;
+
+  constructor(turnRows: number, weights: readonly number[] = CLASS_WEIGHTS_DEFAULT) {
+    this.turnRows = turnRows;
+    this.#queues = weights.map(() => new BucketQueue());
+    this.#shares = new ClassShares(weights);
+    this.#rowsTaken = weights.map(() => 0);
+  }
 
   /** Rows of all entries. */
   get rows(): number {
     return this.#rows;
   }
 
-  /** The entry with the earliest deadline, over all buckets. */
+  /** The entry that the next batch begins with. */
   get head(): T | undefined {
-    return this.#lanes.head?.entries.head;
+    return this.#rows === 0 ? undefined : this.#leading().head;
   }
 
-  /** Rows that wait in the bucket of the head: what the next batch can be made of. */
+  /** The entry whose deadline passes first, of all classes. */
+  get earliest(): T | undefined {
+    let earliest: T | undefined;
+    for (const { head } of this.#queues)
+      if (head !== undefined && (earliest === undefined || head.deadlineMs < earliest.deadlineMs)) earliest = head;
+    return earliest;
+  }
+
+  /** Rows that wait in the class and bucket of the head. */
   get headRows(): number {
-    return this.#lanes.head?.entries.rows ?? 0;
+    return this.#rows === 0 ? 0 : this.#leading().headRows;
   }
 
-  /** Rows that leave before an entry with that deadline would, counted over at most `entriesMax` entries of each of as many buckets. */
-  rowsBefore(deadlineMs: number, entriesMax: number): number {
+  /** Rows of other classes that wait in the bucket of the head. */
+  get fillRows(): number {
+    if (this.#rows === 0) return 0;
+    const leading = this.#leading();
+    if (leading.rows === this.#rows) return 0;
+    const { bucket } = leading.head!;
     let rows = 0;
-    let left = entriesMax;
-    for (const { entries } of this.#byBucket.values()) {
-      if (left-- === 0) break;
-      rows += entries.rowsBefore(deadlineMs, entriesMax);
-    }
+    for (const queue of this.#queues) if (queue !== leading) rows += queue.inBucket(bucket)?.rows ?? 0;
+    return rows;
+  }
+
+  /** Whether the head is of the most urgent class that waits. */
+  get isHeadTop(): boolean {
+    return this.#leading() === this.#top();
+  }
+
+  /** What waits of one class. To look at, not to change. */
+  ofClass(index: number): BucketQueue<T> {
+    return this.#queues[index]!;
+  }
+
+  /** Rows that leave before an entry of that class and deadline would. */
+  rowsBefore(classIndex: number, deadlineMs: number): number {
+    let rows = this.#queues[classIndex]!.order?.rowsBefore(deadlineMs) ?? 0;
+    for (let index = 0; index < classIndex; index++) rows += this.#queues[index]!.rows;
     return rows;
   }
 
   push(entry: T): void {
-    let lane = this.#byBucket.get(entry.bucket);
-    if (lane === undefined) {
-      lane = { entries: new EdfQueue(), deadlineMs: Infinity, rows: 0, queueIndex: -1 };
-      this.#byBucket.set(entry.bucket, lane);
-    }
-    lane.entries.push(entry);
     this.#rows += entry.rows;
-    this.#settle(lane, entry.bucket);
+    this.#queues[entry.classIndex]!.push(entry);
   }
 
   /** Takes an entry out; false if it does not wait here. */
   remove(entry: T): boolean {
-    const lane = this.#byBucket.get(entry.bucket);
-    if (lane === undefined || !lane.entries.remove(entry)) return false;
-    this.#rows -= entry.rows;
-    this.#settle(lane, entry.bucket);
-    return true;
+    const isHere = this.#queues[entry.classIndex]!.remove(entry);
+    if (isHere) this.#rows -= entry.rows;
+    return isHere;
   }
 
-  /** Takes the next batch, from the bucket of the head: see `takeBatch`. */
-  take(limits: BatchLimits): T[] {
-    const lane = this.#lanes.head;
-    if (lane === undefined) return [];
-    const rowsBefore = lane.entries.rows;
-    const batch = takeBatch(lane.entries, limits);
-    this.#rows -= rowsBefore - lane.entries.rows;
-    this.#settle(lane, batch[0]!.bucket);
+  /** Takes the next batch, from the bucket of the head. `dueMs` holds for other classes than the head's. */
+  take({ dueMs = -Infinity, ...limits }: BatchLimits): T[] {
+    const batch: T[] = [];
+    if (this.#rows === 0) return batch;
+    const leading = this.#leading();
+    const isAlone = leading.rows === this.#rows;
+    if (isAlone) {
+      this.#shares.forget();
+      leading.take(limits, batch);
+    } else this.#takeMixed(leading, batch, { ...limits, dueMs });
+    for (const { rows } of batch) this.#rows -= rows;
     return batch;
   }
 
-  /** Puts a lane where its head belongs now; an empty one is dropped. */
-  #settle(lane: Lane<T>, bucket: string): void {
-    const deadlineMs = lane.entries.head?.deadlineMs;
-    if (deadlineMs === lane.deadlineMs && lane.queueIndex >= 0) return;
-    this.#lanes.remove(lane);
-    if (deadlineMs === undefined) this.#byBucket.delete(bucket);
-    else {
-      lane.deadlineMs = deadlineMs;
-      this.#lanes.push(lane);
+  #takeMixed(leading: BucketQueue<T>, batch: T[], limits: BatchLimits): void {
+    const { bucket } = leading.head!;
+    const isTurn = leading !== this.#top();
+    const rowsOf = this.#queues.map(({ rows }) => rows);
+    leading.take({ ...limits, dueMs: -Infinity }, batch);
+    for (const queue of this.#queues) if (queue !== leading) queue.take(limits, batch, bucket);
+    this.#rowsTaken.fill(0);
+    for (const { classIndex, rows } of batch) this.#rowsTaken[classIndex]! += rows;
+    this.#shares.took(this.#rowsTaken, { waits: (index) => rowsOf[index]! > 0, isTurn });
+  }
+
+  #top(): BucketQueue<T> {
+    for (const queue of this.#queues) if (queue.rows > 0) return queue;
+    return this.#queues[0]!;
+  }
+
+  #leading(): BucketQueue<T> {
+    const top = this.#top();
+    if (top.rows === this.#rows) return top;
+    const queues = this.#queues;
+    for (let index = queues.indexOf(top) + 1; index < queues.length; index++) {
+      const queue = queues[index]!;
+      if (this.#shares.isDue(index, Math.min(queue.headRows, this.turnRows))) return queue;
     }
+    return top;
   }
 }

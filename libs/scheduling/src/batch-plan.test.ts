@@ -18,6 +18,7 @@ function view(given: Partial<BatchView> & { readonly line?: Line | undefined } =
     headAimMs: given.headDeadlineMs ?? 1_020,
     headSinceMs: 1_000,
     headRows: 1,
+    fillRows: 0,
     waitingRows: 1,
     rowsMax: 64,
     predict: line === undefined ? () => undefined : (rows) => ({ q50Ms: timeOf(rows), q95Ms: timeOf(rows) }),

@@ -17,8 +17,10 @@ export type BatchView = {
   readonly headSinceMs: number;
   /** Rows of the most urgent request: a batch has these at least. */
   readonly headRows: number;
-  /** Rows that wait and could share the batch, the head's included. */
+  /** Rows of the head's class that wait and could share the batch, the head's included. */
   readonly waitingRows: number;
+  /** Rows of other classes that could fill it up. */
+  readonly fillRows: number;
   /** The largest batch. */
   readonly rowsMax: number;
   /** Batch time by rows; undefined while nothing was measured. */
@@ -117,8 +119,8 @@ export function feasibleRows(
  * the batches is what is worth keeping.
  */
 export function planBatch(view: BatchView): ExplainedPlan {
-  const { nowMs, startMs, headRows, waitingRows, rowsMax, predict, line, slots } = view;
-  const wanted = Math.min(waitingRows, rowsMax);
+  const { nowMs, startMs, headRows, waitingRows, fillRows, rowsMax, predict, line, slots } = view;
+  const wanted = Math.min(waitingRows + fillRows, rowsMax);
   if (predict(1) === undefined) {
     const isFull = wanted === rowsMax;
     const grounds = { bound: isFull ? "model" : "waiting", sustainableRows: NaN } as const;
@@ -128,10 +130,10 @@ export function planBatch(view: BatchView): ExplainedPlan {
   const sustainable = (rate: number): number =>
     line === undefined ? 1 : sustainableRows(line, { rate, slots, rowsMax: target });
   const sustainableNow = sustainable(view.rate);
-  // What has to be possible for the head to be worth its place.
+  // What has to be possible for the head to be worth its place; no less urgent class can take it away.
   const kept = Math.max(headRows, Math.min(Math.floor(sustainableNow), waitingRows));
   const send = (rows: number, reason: BatchReason): ExplainedPlan => {
-    const bound = rows === rowsMax ? "model" : rows < waitingRows ? "deadline" : "waiting";
+    const bound = rows === rowsMax ? "model" : rows < wanted ? "deadline" : "waiting";
     return { action: "send", rows, reason, bound, sustainableRows: sustainableNow };
   };
   const finishMs = startMs + predict(kept)!.q95Ms;
@@ -143,7 +145,7 @@ export function planBatch(view: BatchView): ExplainedPlan {
   const dueMs = startMs + predict(headRows)!.q95Ms <= view.headAimMs ? view.headAimMs : view.headDeadlineMs;
   const rows = Math.min(wanted, feasibleRows({ startMs, dueMs, rowsMax, predict }));
   if (rows === rowsMax) return send(rows, "full");
-  if (rows < waitingRows) return send(rows, "deadline");
+  if (rows < wanted) return send(rows, "deadline");
   const planned = sustainable(view.rate * RATE_MARGIN);
   const pays = line !== undefined && line.fixedMs > line.rowMs;
   if (!pays || rows >= planned) return send(rows, rows > 1 && pays ? "paced" : "idle");
@@ -163,7 +165,7 @@ export function planBatch(view: BatchView): ExplainedPlan {
  * or if nothing has run for a while, because only runs can tell that the prediction is wrong.
  */
 function isWorthTrying(view: BatchView): boolean {
-  const { nowMs, startMs, headRows, headDeadlineMs, waitingRows, predict } = view;
-  if (waitingRows > headRows) return false;
+  const { nowMs, startMs, headRows, headDeadlineMs, waitingRows, fillRows, predict } = view;
+  if (waitingRows + fillRows > headRows) return false;
   return startMs + predict(headRows)!.q50Ms <= headDeadlineMs || nowMs - view.lastDispatchMs > PROBE_AFTER_MS;
 }

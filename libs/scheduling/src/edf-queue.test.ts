@@ -16,7 +16,7 @@ test("entries leave by deadline, whatever is pushed and removed in between", () 
     fc.record({ op: fc.constant("remove" as const), which: fc.nat(20) }),
   );
   fc.assert(
-    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+    fc.property(fc.array(step, { maxLength: 400, size: "max" }), (steps) => {
       const queue = new EdfQueue<Entry>();
       const inside: Entry[] = [];
       for (const one of steps) {
@@ -34,12 +34,12 @@ test("entries leave by deadline, whatever is pushed and removed in between", () 
           expect(queue.remove(removed!)).toBe(false);
         }
         expect(queue.length).toBe(inside.length);
+        expect([...queue].map((e) => e.deadlineMs)).toEqual(inside.map((e) => e.deadlineMs).sort((a, b) => a - b));
         expect(queue.rows).toBe(inside.reduce((sum, e) => sum + e.rows, 0));
         for (const deadlineMs of [0, 10, 25, 51]) {
           const before = inside.filter((e) => e.deadlineMs < deadlineMs);
           const rows = before.reduce((sum, e) => sum + e.rows, 0);
-          expect(queue.rowsBefore(deadlineMs, 1_000)).toBe(rows);
-          expect(queue.rowsBefore(deadlineMs, 3)).toBeLessThanOrEqual(rows);
+          expect(queue.rowsBefore(deadlineMs)).toBe(rows);
         }
       }
     }),
@@ -54,4 +54,42 @@ test("an entry of another queue is not removed", () => {
   b.push(entry(2));
   expect(b.remove(one)).toBe(false);
   expect(a.remove(one)).toBe(true);
+});
+
+test("entries of equal deadline leave in the order in which they came", () => {
+  const queue = new EdfQueue<Entry>();
+  const entries = Array.from({ length: 300 }, (_, i) => entry(i % 3));
+  for (const one of entries) queue.push(one);
+  const left = Array.from({ length: 300 }, () => queue.pop());
+  expect(left).toEqual(entries.toSorted((a, b) => a.deadlineMs - b.deadlineMs));
+});
+
+test("the first that does not fit is found, whatever stands before it", () => {
+  const given = fc.record({
+    entries: fc.array(fc.tuple(fc.nat(1_000), fc.integer({ min: 1, max: 4 })), {
+      minLength: 50,
+      maxLength: 300,
+    }),
+    fromMs: fc.nat(1_000),
+    rowMs: fc.double({ min: 0, max: 10, noNaN: true }),
+    startMs: fc.double({ min: -100, max: 500, noNaN: true }),
+  });
+  let found = 0;
+  fc.assert(
+    fc.property(given, ({ entries, fromMs, rowMs, startMs }) => {
+      const queue = new EdfQueue<Entry>();
+      for (const [deadlineMs, rows] of entries) queue.push(entry(deadlineMs, rows));
+      const fits = (rows: number, deadlineMs: number): boolean => startMs + rows * rowMs <= deadlineMs;
+      let rows = 0;
+      let expected: Entry | undefined;
+      for (const one of queue) {
+        rows += one.rows;
+        if (one.deadlineMs >= fromMs && !fits(rows, one.deadlineMs)) expected ??= one;
+      }
+      if (expected !== undefined) found++;
+      expect(queue.firstMisfit(fromMs, fits)).toBe(expected);
+    }),
+    { numRuns: 500 },
+  );
+  expect(found).toBeGreaterThan(50);
 });

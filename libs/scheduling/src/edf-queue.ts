@@ -1,18 +1,32 @@
-/** What the queue needs to know of an entry, and the place where it keeps its position (−1: not queued). */
+/** What the queue needs to know of an entry, and the place where it keeps the number that it gave it last. */
 export type Queued = { readonly deadlineMs: number; readonly rows: number; queueIndex: number };
 
+/** Entries of a block before it is cut in two: to move as many pointers costs as little as one step of a search. */
+const BLOCK_ENTRIES_MAX = 64;
+
+/** The last number given. Entries of equal deadline have the order of their numbers. */
+export type Numbers = { last: number };
+
+type Block<T> = { readonly entries: T[]; rows: number };
+
 /**
- * Earliest-deadline-first queue: a binary heap whose entries know their position, so that a cancelled one leaves at once.
- * Entries of equal deadline leave in no particular order. push, pop and remove are O(log n); head and rows are O(1).
+ * Earliest-deadline-first queue, in blocks of sorted entries. Entries of equal deadline leave in the order in which they came. Where
+ * all have the same time, which is the rule, push and pop work at the ends. head and rows are O(1); pop is O(block); push, remove and
+ * rowsBefore are O(log n + block), and rowsBefore adds up the blocks on the nearer side: some 0.2 µs at 10,000.
  */
 export class EdfQueue<T extends Queued> {
-  readonly #heap: T[] = [];
+  readonly #blocks: Block<T>[] = [];
+  readonly #numbers: Numbers;
+  #length = 0;
   #rows = 0;
-  /** No entry's deadline is later; entries that have left may have been. */
-  #latestMs = -Infinity;
+
+  /** `numbers`: of queues whose entries stand in another queue too, that all have different ones. */
+  constructor(numbers: Numbers = { last: 0 }) {
+    this.#numbers = numbers;
+  }
 
   get length(): number {
-    return this.#heap.length;
+    return this.#length;
   }
 
   /** Rows of all entries. */
@@ -22,87 +36,168 @@ export class EdfQueue<T extends Queued> {
 
   /** The entry with the earliest deadline. */
   get head(): T | undefined {
-    return this.#heap[0];
+    return this.#length === 0 ? undefined : this.#blocks[0]!.entries[0];
   }
 
-  /**
-   * Rows of the entries with an earlier deadline: all of them at once where none is later, which is so where all have the same time. Else
-   * at most `entriesMax` are counted, and where there are more it is less than the truth. O(1), O(entriesMax).
-   */
-  rowsBefore(deadlineMs: number, entriesMax: number): number {
-    if (deadlineMs > this.#latestMs) return this.#rows;
-    const heap = this.#heap;
-    let rows = 0;
-    let left = entriesMax;
-    // What stands below an entry is not earlier than it: branches end at the first that is not early enough.
-    const open = [0];
-    for (let index = open.pop(); index !== undefined && left > 0; index = open.pop()) {
-      const entry = heap[index];
-      if (entry === undefined || entry.deadlineMs >= deadlineMs) continue;
+  /** The head, by the name that a queue of several classes has for it. */
+  get earliest(): T | undefined {
+    return this.head;
+  }
+
+  /** The entry with the latest deadline. */
+  get last(): T | undefined {
+    return this.#blocks.at(-1)?.entries.at(-1);
+  }
+
+  /** The entries, the earliest deadline first. Nothing may come or go meanwhile. */
+  *[Symbol.iterator](): Generator<T, void> {
+    for (const { entries } of this.#blocks) yield* entries;
+  }
+
+  /** Rows of the entries with an earlier deadline. */
+  rowsBefore(deadlineMs: number): number {
+    const { last } = this;
+    if (last === undefined || last.deadlineMs < deadlineMs) return this.#rows;
+    const at = this.#blockFrom(deadlineMs, -1);
+    let rows = this.#rowsOfBlocksBefore(at);
+    for (const entry of this.#blocks[at]!.entries) {
+      if (entry.deadlineMs >= deadlineMs) break;
       rows += entry.rows;
-      left--;
-      open.push(2 * index + 2, 2 * index + 1);
     }
     return rows;
   }
 
+  /**
+   * The first entry of that deadline or a later one that does not fit: `fits` is asked with the rows up to and with an entry, and its
+   * deadline. It must not hold for more rows, or an earlier deadline, where it fails for less: stretches that fit as a whole are
+   * passed over. O(blocks) at worst where all fits, and a block for each stretch that is tight.
+   */
+  firstMisfit(deadlineMs: number, fits: (rows: number, deadlineMs: number) => boolean): T | undefined {
+    const { last } = this;
+    if (last === undefined || last.deadlineMs < deadlineMs || fits(this.#rows, deadlineMs)) return undefined;
+    const blocks = this.#blocks;
+    let at = this.#blockFrom(deadlineMs, -1);
+    let rows = this.#rowsOfBlocksBefore(at);
+    for (; at < blocks.length; at++) {
+      const block = blocks[at]!;
+      const firstMs = Math.max(deadlineMs, block.entries[0]!.deadlineMs);
+      if (fits(this.#rows, firstMs)) return undefined;
+      if (fits(rows + block.rows, firstMs)) {
+        rows += block.rows;
+        continue;
+      }
+      for (const entry of block.entries) {
+        rows += entry.rows;
+        if (entry.deadlineMs >= deadlineMs && !fits(rows, entry.deadlineMs)) return entry;
+      }
+    }
+    return undefined;
+  }
+
   push(entry: T): void {
+    entry.queueIndex = ++this.#numbers.last;
+    this.insert(entry);
+  }
+
+  /** Takes in an entry that has its number from another queue, and stands there too. */
+  insert(entry: T): void {
     this.#rows += entry.rows;
-    this.#latestMs = this.#heap.length === 0 ? entry.deadlineMs : Math.max(this.#latestMs, entry.deadlineMs);
-    this.#heap.push(entry);
-    this.#up(this.#heap.length - 1, entry);
+    this.#length++;
+    const blocks = this.#blocks;
+    const { last } = this;
+    if (last === undefined || last.deadlineMs <= entry.deadlineMs) {
+      const block = blocks.at(-1);
+      if (block === undefined || block.entries.length >= BLOCK_ENTRIES_MAX) {
+        blocks.push({ entries: [entry], rows: entry.rows });
+      } else {
+        block.entries.push(entry);
+        block.rows += entry.rows;
+      }
+      return;
+    }
+    const at = this.#blockFrom(entry.deadlineMs, entry.queueIndex);
+    const block = blocks[at]!;
+    block.entries.splice(indexIn(block.entries, entry), 0, entry);
+    block.rows += entry.rows;
+    if (block.entries.length > BLOCK_ENTRIES_MAX) blocks.splice(at + 1, 0, cutInHalf(block));
   }
 
   /** Takes the entry with the earliest deadline. */
   pop(): T | undefined {
-    const head = this.#heap[0];
-    if (head !== undefined) this.remove(head);
-    return head;
+    if (this.#length === 0) return undefined;
+    const block = this.#blocks[0]!;
+    const entry = block.entries.shift()!;
+    this.#took(entry, 0);
+    return entry;
   }
 
   /** Takes an entry out, wherever it is; false if it is not in this queue. */
   remove(entry: T): boolean {
-    const index = entry.queueIndex;
-    if (this.#heap[index] !== entry) return false;
-    const last = this.#heap.pop()!;
-    entry.queueIndex = -1;
-    this.#rows -= entry.rows;
-    if (last !== entry) this.#down(index, this.#up(index, last));
+    const at = this.#blockFrom(entry.deadlineMs, entry.queueIndex);
+    const entries = this.#blocks[at]?.entries;
+    if (entries === undefined) return false;
+    const index = indexIn(entries, entry);
+    if (entries[index] !== entry) return false;
+    entries.splice(index, 1);
+    this.#took(entry, at);
     return true;
   }
 
-  /** Moves `entry` from a hole at `start` towards the head; returns the entry for chaining. */
-  #up(start: number, entry: T): T {
-    const heap = this.#heap;
-    let index = start;
-    while (index > 0) {
-      const parent = (index - 1) >> 1;
-      const above = heap[parent]!;
-      if (above.deadlineMs <= entry.deadlineMs) break;
-      heap[index] = above;
-      above.queueIndex = index;
-      index = parent;
-    }
-    heap[index] = entry;
-    entry.queueIndex = index;
-    return entry;
+  #took(entry: T, at: number): void {
+    const block = this.#blocks[at]!;
+    block.rows -= entry.rows;
+    this.#rows -= entry.rows;
+    this.#length--;
+    if (block.entries.length === 0) this.#blocks.splice(at, 1);
   }
 
-  #down(start: number, entry: T): void {
-    const heap = this.#heap;
-    if (entry.queueIndex !== start) return;
-    let index = start;
-    for (;;) {
-      let child = index * 2 + 1;
-      if (child >= heap.length) break;
-      if (child + 1 < heap.length && heap[child + 1]!.deadlineMs < heap[child]!.deadlineMs) child++;
-      const below = heap[child]!;
-      if (below.deadlineMs >= entry.deadlineMs) break;
-      heap[index] = below;
-      below.queueIndex = index;
-      index = child;
+  /** The first block whose last entry does not come before that deadline and number. O(log n). */
+  #blockFrom(deadlineMs: number, number: number): number {
+    const blocks = this.#blocks;
+    let low = 0;
+    let high = blocks.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      const { entries } = blocks[middle]!;
+      const last = entries[entries.length - 1]!;
+      if (last.deadlineMs < deadlineMs || (last.deadlineMs === deadlineMs && last.queueIndex < number))
+        low = middle + 1;
+      else high = middle;
     }
-    heap[index] = entry;
-    entry.queueIndex = index;
+    return low;
   }
+
+  #rowsOfBlocksBefore(at: number): number {
+    const blocks = this.#blocks;
+    let rows = 0;
+    if (2 * at <= blocks.length) {
+      for (let i = 0; i < at; i++) rows += blocks[i]!.rows;
+      return rows;
+    }
+    for (let i = at; i < blocks.length; i++) rows += blocks[i]!.rows;
+    return this.#rows - rows;
+  }
+}
+
+/** Where an entry stands, or would stand, among sorted ones. */
+function indexIn(entries: readonly Queued[], { deadlineMs, queueIndex }: Queued): number {
+  let low = 0;
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const entry = entries[middle]!;
+    if (entry.deadlineMs < deadlineMs || (entry.deadlineMs === deadlineMs && entry.queueIndex < queueIndex))
+      low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/** Cuts the second half off a block, and returns it. */
+function cutInHalf<T extends Queued>(block: Block<T>): Block<T> {
+  const entries = block.entries.splice(block.entries.length >>> 1);
+  let rows = 0;
+  for (const entry of entries) rows += entry.rows;
+  block.rows -= rows;
+  return { entries, rows };
 }

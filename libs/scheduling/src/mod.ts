@@ -1,7 +1,7 @@
 /** The pure scheduling policy: what waits, how long a batch takes, what leaves next, and when. No I/O, no clock. */
 export { type Backdrop, finishInMs } from "./admission.ts";
 export { ArrivalRate, RATE_WINDOW_MS } from "./arrival-rate.ts";
-export { Backlog, type Bucketed } from "./backlog.ts";
+export { Backlog, CLASS_WEIGHTS_DEFAULT, type Classed } from "./backlog.ts";
 export { type Batchable, type BatchLimits, takeBatch } from "./batch.ts";
 export {
   type BatchPlan,
@@ -17,6 +17,9 @@ export {
   sustainableRows,
   targetRows,
 } from "./batch-plan.ts";
+export { type Bucketed, BucketQueue } from "./bucket-queue.ts";
+export { ClassShares } from "./class-shares.ts";
 export { Curve, CURVE_SAMPLES, type CurvePoint, type Line, type Prediction } from "./curve.ts";
 export { EdfQueue, type Queued } from "./edf-queue.ts";
+export { fillRowsMax } from "./fill.ts";
 export { isDue, type RunningBatch, sendAtMs, TIMER_GRAIN_MS } from "./late-binding.ts";

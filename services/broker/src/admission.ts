@@ -1,4 +1,4 @@
-import type { ErrorCode, SubmitItem } from "@millrace/protocol";
+import { classOf, type ErrorCode, type SubmitItem } from "@millrace/protocol";
 import { finishInMs, PROBE_AFTER_MS } from "@millrace/scheduling";
 import type { ModelVersion } from "./model-version.ts";
 import { heldBytesOf } from "./request.ts";
@@ -17,9 +17,6 @@ export type Refusal = { readonly code: ErrorCode; readonly text: string; readonl
 export const UNKNOWN_ROUTE: Refusal = { code: "model_not_found", text: "the broker knows no such route" };
 
 const UNREACHABLE = "the budget cannot be met under the present load";
-
-/** Entries that are looked at to count what leaves before a new request: with more than these before it, it is let in and shed later. */
-const AHEAD_ENTRIES_MAX = 512;
 
 /** The broker's door: what it holds, and who is let in. Pure: no clock, no I/O. */
 export class Admission {
@@ -86,7 +83,7 @@ function lateBy(model: ModelVersion, item: SubmitItem, nowMs: number): number {
   const { model: description, fingerprint } = first.slot.worker.models.get(model)!;
   const curve = model.curve(item.bucket, fingerprint);
   const finishMs = finishInMs({
-    aheadRows: model.backlog.rowsBefore(nowMs + budgetMs, AHEAD_ENTRIES_MAX),
+    aheadRows: model.backlog.rowsBefore(classOf(item.priority), nowMs + budgetMs),
     rows: item.rows,
     rowsMax: description.maxBatchSize,
     slots: model.slots,

@@ -72,6 +72,8 @@ function clientRequests(plan: Scenario, random: () => number): ClientRequest[] {
       rows: 1 + Math.floor(random() * random() * maxBatchSize),
       bucket: random() < 0.3 ? "3,5" : "",
       flags: random() < 0.1 ? 1 : 0,
+      priority: Math.floor(random() * 5),
+      tenant: random() < 0.5 ? "" : `tenant ${Math.floor(random() * 3)}`,
       budgetMs: random() < 0.2 ? random() * 50 : random() * BUDGET_MAX_MS,
       payload: Buffer.alloc(bytes, random() < plan.poison ? POISON : 1),
     });

@@ -68,6 +68,8 @@ export type BrokerOptions = Omit<DispatcherOptions, "observer"> & {
   /** Measures what happens; nothing by default. */
   readonly observer?: BrokerObserver;
   readonly instance: string;
+  /** See `Backlog`; a default holds without. */
+  readonly classWeights?: readonly number[];
   /** Execution lanes that one worker may announce. */
   readonly slotsMax: number;
 };
@@ -95,7 +97,7 @@ const ERROR_PEERS_MAX = 10_000;
  */
 export class Broker {
   state: BrokerState = "serving";
-  readonly models = new ModelBook();
+  readonly models: ModelBook;
   readonly #options: BrokerOptions;
   readonly #observer: BrokerObserver;
   readonly #sessions = { gateway: new Map<string, GatewaySession>(), worker: new Map<string, WorkerSession>() };
@@ -108,6 +110,7 @@ export class Broker {
 
   constructor(options: BrokerOptions) {
     this.#options = options;
+    this.models = new ModelBook(options.classWeights);
     const { observer = NO_OBSERVER } = options;
     this.#observer = observer;
     const outbox = new Outbox((session, message) => this.#send(session, message));

@@ -1,4 +1,6 @@
+import { PRIORITY_NAMES } from "@millrace/protocol";
 import { COMMON_OPTIONS, defineOptions } from "@millrace/runtime";
+import { CLASS_WEIGHTS_DEFAULT } from "@millrace/scheduling";
 import { z } from "zod";
 
 const port = z.number().int().min(0).max(65_535);
@@ -14,6 +16,17 @@ export const OPTIONS = defineOptions({
   gatewayPort: { schema: port, default: 5550, doc: "Port for gateways; 0 picks a free one." },
   workerPort: { schema: port, default: 5551, doc: "Port for workers; 0 picks a free one." },
   adminPort: { schema: port, default: 9101, doc: "Port of the admin server; 0 picks a free one." },
+  classWeights: {
+    schema: z
+      .array(z.coerce.number().int().min(1).max(1_000))
+      .length(PRIORITY_NAMES.length, `one weight for each of ${PRIORITY_NAMES.join(", ")}`)
+      .refine(
+        ([realtime = 0, interactive = 0, batch = 0]) => realtime >= interactive + batch && interactive >= batch,
+        "each weight must be as large as those of the less urgent classes together",
+      ),
+    default: [...CLASS_WEIGHTS_DEFAULT],
+    doc: `Weights of the classes ${PRIORITY_NAMES.join(", ")}: while one waits it gets at least its part of the rows that leave, whatever more urgent ones wait.`,
+  },
   queueRowsMax: {
     schema: z.number().int().min(1).max(10_000_000),
     default: 20_000,

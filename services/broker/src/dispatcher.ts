@@ -192,31 +192,31 @@ export class Dispatcher {
   /** Ends the requests of a line whose budget has passed; false if nothing is left to wait for its turn. */
   #lineUp({ model, line }: Line, turns: EdfQueue<Turn>, nowMs: number): boolean {
     const queue = model[line];
-    let { head } = queue;
-    while (head !== undefined && head.deadlineMs <= nowMs) {
-      queue.remove(head);
-      head.queueMs += nowMs - head.sinceMs;
+    let { earliest } = queue;
+    while (earliest !== undefined && earliest.deadlineMs <= nowMs) {
+      queue.remove(earliest);
+      earliest.queueMs += nowMs - earliest.sinceMs;
       const { decisions } = model;
-      decisions.slackWas(decisions.turnedAway("expired", "in_queue", nowMs), head.deadlineMs - nowMs);
-      this.#reject(head, "deadline_exceeded", "the budget passed in the broker's queue");
-      ({ head } = queue);
+      decisions.slackWas(decisions.turnedAway("expired", "in_queue", nowMs), earliest.deadlineMs - nowMs);
+      this.#reject(earliest, "deadline_exceeded", "the budget passed in the broker's queue");
+      ({ earliest } = queue);
     }
-    if (head === undefined) return false;
-    this.wakeAtMs = Math.min(this.wakeAtMs, head.deadlineMs);
-    turns.push({ model, line, deadlineMs: head.deadlineMs, rows: 0, queueIndex: -1 });
+    if (earliest === undefined) return false;
+    this.wakeAtMs = Math.min(this.wakeAtMs, earliest.deadlineMs);
+    turns.push({ model, line, deadlineMs: queue.head!.deadlineMs, rows: 0, queueIndex: -1 });
     return true;
   }
 
   /** Sends one batch if a slot can take it now; else notes when one can. */
   #sendBatch(model: ModelVersion, nowMs: number): boolean {
-    const { head, headRows } = model.backlog;
+    const { head, headRows, fillRows } = model.backlog;
     const choice = head === undefined ? undefined : chooseSlot(head, this.#reserved, nowMs);
     if (head === undefined || choice === undefined) return false;
     const { worker, batches } = choice.slot;
     const rowsMax = worker.models.get(model)!.model.maxBatchSize;
     const { testHoldMs } = this.#options;
     const atMs = testHoldMs > 0 ? Math.max(choice.sendAtMs, head.sinceMs + testHoldMs) : choice.sendAtMs;
-    if (!isDue({ atMs, rows: headRows, rowsMax }, batches[0], nowMs)) {
+    if (!isDue({ atMs, rows: headRows + fillRows, rowsMax }, batches[0], nowMs)) {
       this.wakeAtMs = Math.min(this.wakeAtMs, atMs);
       return false;
     }
@@ -228,14 +228,17 @@ export class Dispatcher {
       this.#shed(head, nowMs);
       return true;
     }
-    // A hold that a timer would end too late is none.
-    if (plan.action === "hold" && plan.untilMs - nowMs >= TIMER_GRAIN_MS) {
+    // A hold that a timer would end too late is none, and a turn before more urgent classes is not for waiting.
+    if (plan.action === "hold" && plan.untilMs - nowMs >= TIMER_GRAIN_MS && model.backlog.isHeadTop) {
       this.wakeAtMs = Math.min(this.wakeAtMs, plan.untilMs);
       explainHeld(model, plan, view);
       return false;
     }
     const bytesMax = worker.bytesMax - worker.bytesOut;
-    const limits = { rowsMax: plan.action === "send" ? plan.rows : rowsMax, itemsMax: LIMITS.items, bytesMax };
+    const rows = plan.action === "send" ? plan.rows : Math.min(rowsMax, view.waitingRows + view.fillRows);
+    // What fills it up must be in time with it.
+    const dueMs = view.fillRows === 0 ? -Infinity : view.startMs + (view.predict(rows)?.q95Ms ?? 0);
+    const limits = { rowsMax: rows, itemsMax: LIMITS.items, bytesMax, dueMs };
     const batch = this.#dispatch(model.backlog.take(limits), choice.slot, nowMs);
     explainSent(batch, plan, view);
     this.#observer.batchSent(batch, plan.action === "send" ? plan.reason : "paced");

@@ -11,7 +11,7 @@ export function explainSent(batch: Batch, plan: ExplainedPlan & { action: "send"
     // A hold that no timer could end in time leaves at once.
     why: isSend ? plan.reason : "paced",
     bound: isSend && rows < plan.rows ? "limits" : isSend ? plan.bound : "waiting",
-    waitingRows: view.waitingRows,
+    waitingRows: view.waitingRows + view.fillRows,
     sustainableRows: plan.sustainableRows,
     slackMs: view.headDeadlineMs - view.startMs - (view.predict(rows)?.q95Ms ?? NaN),
     startMs: view.startMs,
@@ -25,7 +25,8 @@ export function explainSuspect(batch: Batch): void {
 }
 
 export function explainHeld(model: ModelVersion, plan: ExplainedPlan & { action: "hold" }, view: BatchView): void {
-  const { nowMs, waitingRows } = view;
+  const { nowMs } = view;
+  const waitingRows = view.waitingRows + view.fillRows;
   model.decisions.held({
     nowMs,
     why: plan.end,

@@ -48,6 +48,7 @@ export async function main(argv: string[]): Promise<void> {
   lifecycle.onDrain(() => admin.close());
   server = await BrokerServer.start({
     instance: name,
+    classWeights: options.classWeights,
     queueRowsMax: options.queueRowsMax,
     queueBytesMax: options.queueBytesMax,
     slotsMax: SLOTS_MAX,

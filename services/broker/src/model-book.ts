@@ -14,9 +14,15 @@ type Entry = { readonly version: ModelVersion; readonly name: string; bytes: num
 export class ModelBook {
   readonly #byRoute = new Map<number, Entry>();
   readonly #byName = new Map<string, Entry>();
+  readonly #classWeights: readonly number[] | undefined;
   #bytes = 0;
   #routes = 0;
   #revision = 0;
+
+  /** `classWeights`: of every version's backlog. */
+  constructor(classWeights?: readonly number[]) {
+    this.#classWeights = classWeights;
+  }
 
   /** All versions, the oldest first. */
   get all(): readonly ModelVersion[] {
@@ -109,7 +115,11 @@ export class ModelBook {
       known.version.description = description;
       return known.version;
     }
-    const entry = { version: new ModelVersion(this.#routes++, description), name: nameOf(description), bytes };
+    const entry = {
+      version: new ModelVersion(this.#routes++, description, this.#classWeights),
+      name: nameOf(description),
+      bytes,
+    };
     this.#byRoute.set(entry.version.route, entry);
     this.#byName.set(entry.name, entry);
     return entry.version;

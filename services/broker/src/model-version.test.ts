@@ -62,7 +62,7 @@ test("Retry-After follows from what waits, the pace, and the slots that are ther
   expect(model.drainTimeMs()).toBe(1_000);
   for (const worker of [a, b, b]) model.join(worker, entry);
   expect(model.drainTimeMs()).toBe(1);
-  const waiting = { bucket: "", rows: 1_000, bytes: 0, deadlineMs: 1, queueIndex: -1 };
+  const waiting = { classIndex: 1, bucket: "", rows: 1_000, bytes: 0, deadlineMs: 1, queueIndex: -1 };
   model.backlog.push(waiting as Parameters<typeof model.backlog.push>[0]);
   expect(model.drainTimeMs()).toBe(1_250);
   model.leave(a);

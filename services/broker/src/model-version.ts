@@ -18,8 +18,7 @@ const RETRY_AFTER_MAX_MS = 60_000;
 export class ModelVersion {
   /** The number that ROUTES gave it; never given to another version. */
   readonly route: number;
-  description: ModelDescription;
-  readonly backlog = new Backlog<Request>();
+  readonly backlog: Backlog<Request>;
   /** Requests that were on a worker that was lost: each waits for a worker of its own. */
   readonly suspects = new EdfQueue<Request>();
   /** How fast rows of new requests come. */
@@ -39,9 +38,22 @@ export class ModelVersion {
   /** Predicted for the largest batch by the curve that learned last; Infinity before the first. */
   #largestMs = Infinity;
 
-  constructor(route: number, description: ModelDescription) {
+  #description: ModelDescription;
+
+  /** `classWeights`: see `Backlog`. */
+  constructor(route: number, description: ModelDescription, classWeights?: readonly number[]) {
     this.route = route;
-    this.description = description;
+    this.#description = description;
+    this.backlog = new Backlog(description.maxBatchSize, classWeights);
+  }
+
+  get description(): ModelDescription {
+    return this.#description;
+  }
+
+  set description(description: ModelDescription) {
+    this.#description = description;
+    this.backlog.turnRows = description.maxBatchSize;
   }
 
   get workers(): ReadonlySet<WorkerSession> {

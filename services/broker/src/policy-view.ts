@@ -1,4 +1,4 @@
-import type { BatchView } from "@millrace/scheduling";
+import { type BatchView, fillRowsMax } from "@millrace/scheduling";
 import type { Request } from "./request.ts";
 import type { Slot } from "./worker-session.ts";
 
@@ -13,7 +13,7 @@ export function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {
   const { model: description, fingerprint } = slot.worker.models.get(model)!;
   const curve = model.curve(bucket, fingerprint);
   const { sloMs, maxHoldMs } = model.description;
-  return {
+  const view: BatchView = {
     nowMs,
     startMs: startMs(slot, nowMs),
     headDeadlineMs: deadlineMs,
@@ -21,6 +21,7 @@ export function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {
     headSinceMs: receivedMs,
     headRows: head.rows,
     waitingRows: model.backlog.headRows,
+    fillRows: 0,
     rowsMax: description.maxBatchSize,
     predict: (rows) => curve.predict(rows),
     line: curve.line(),
@@ -29,4 +30,8 @@ export function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {
     lastDispatchMs: model.lastDispatchMs,
     holdMaxMs: maxHoldMs,
   };
+  const { fillRows, isHeadTop } = model.backlog;
+  if (fillRows === 0) return view;
+  // Who has a turn before more urgent classes is not asked whether these may fill it up.
+  return { ...view, fillRows: isHeadTop ? Math.min(fillRows, fillRowsMax(view)) : fillRows };
 }

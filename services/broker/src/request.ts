@@ -1,5 +1,5 @@
-import type { SubmitItem } from "@millrace/protocol";
-import type { Bucketed } from "@millrace/scheduling";
+import { classOf, type SubmitItem } from "@millrace/protocol";
+import type { Classed } from "@millrace/scheduling";
 import type { GatewaySession } from "./gateway-session.ts";
 import type { ModelVersion } from "./model-version.ts";
 import type { Batch } from "./worker-session.ts";
@@ -14,7 +14,7 @@ import type { Batch } from "./worker-session.ts";
 export type RequestState = "queued" | "dispatched" | "ended";
 
 /** A request as the broker holds it, from SUBMIT to its one answer. Payloads are never decoded. */
-export type Request = Bucketed & {
+export type Request = Classed & {
   readonly gateway: GatewaySession;
   readonly model: ModelVersion;
   readonly item: SubmitItem;
@@ -50,6 +50,7 @@ export function createRequest(
     model,
     item,
     bucket: item.bucket,
+    classIndex: classOf(item.priority),
     rows: item.rows,
     bytes: item.payload.byteLength,
     deadlineMs: nowMs + item.budgetUs / 1000,

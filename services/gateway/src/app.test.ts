@@ -485,3 +485,22 @@ test("a body that another thread parses is cancelled with its client, and given 
   gone.abort();
   expect([cancelled.length, app.inFlight()]).toEqual([2, 0]);
 });
+
+test("a class is asked for by the header, else by the parameter", async () => {
+  const asked: number[] = [];
+  const inference = new EchoInference();
+  inference.respond = (request) => {
+    asked.push(request.priority);
+    return echoOf(request);
+  };
+  const app = appOf(inference);
+  const body = inferBody([1, 2, 3, 4], { parameters: { priority: 3 } });
+  await infer(app, body);
+  await infer(app, body, { priority: "realtime" });
+  await infer(app, body, { priority: "u=1, i" });
+  await infer(app);
+  expect(asked).toEqual([3, 1, 3, 0]);
+  const { status, body: refusal } = await infer(app, body, { priority: "now" });
+  expect([status, refusal.code]).toEqual([400, "invalid_request"]);
+  expect(inference.submitted).toBe(4);
+});

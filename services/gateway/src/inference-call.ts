@@ -1,9 +1,10 @@
 import { ERROR_CODES, type ModelDescription } from "@millrace/protocol";
 import type { Stage } from "@millrace/runtime";
 import { ALL_JSON, type BinaryAnswer, readJsonBytes } from "./binary-body.ts";
-import { readTimeoutHeader, timeoutOf, type TimeoutBounds } from "./budget.ts";
+import { timeoutOf, type TimeoutBounds } from "./budget.ts";
 import { bodyTooLarge } from "./body-buffer.ts";
 import { type CallEnd, type CallObserver, refuse } from "./call-end.ts";
+import { type CallHeaders, readCallHeaders } from "./call-headers.ts";
 import { errorResponse } from "./error-response.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Inference, InferenceAnswer } from "./inference.ts";
@@ -40,7 +41,7 @@ export type Door = {
 /** What every form of request is read to. */
 export type FormRequest = InputSet & {
   readonly outputs: readonly string[];
-  /** 0 = not given. */
+  /** 0 = not given, both. */
   readonly timeoutMs: number;
   readonly priority: number;
 };
@@ -85,7 +86,7 @@ class InferenceCall<Request extends FormRequest> {
   readonly #exchange: Exchange;
   readonly #form: Form<Request>;
   readonly #model: ModelDescription;
-  readonly #headerTimeoutMs: number;
+  readonly #headers: CallHeaders;
   readonly #jsonBytes: number;
   #state: CallState = "reading";
   #handle = 0;
@@ -98,13 +99,13 @@ class InferenceCall<Request extends FormRequest> {
   constructor(
     door: Door,
     exchange: Exchange,
-    to: { form: Form<Request>; model: ModelDescription; headerTimeoutMs: number; jsonBytes: number },
+    to: { form: Form<Request>; model: ModelDescription; headers: CallHeaders; jsonBytes: number },
   ) {
     this.#door = door;
     this.#exchange = exchange;
     this.#form = to.form;
     this.#model = to.model;
-    this.#headerTimeoutMs = to.headerTimeoutMs;
+    this.#headers = to.headers;
     this.#jsonBytes = to.jsonBytes;
   }
 
@@ -149,7 +150,7 @@ class InferenceCall<Request extends FormRequest> {
   #parseApart(body: Buffer): void {
     const { limits, parser } = this.#door;
     // What the body itself asks for is not known yet.
-    const timeoutMs = Math.min(this.#headerTimeoutMs || Infinity, limits.requestTimeoutMsMax);
+    const timeoutMs = Math.min(this.#headers.timeoutMs || Infinity, limits.requestTimeoutMsMax);
     const leftMs = timeoutMs - (performance.now() - this.#exchange.receivedMs);
     this.#parseTimer = setTimeout(
       () => {
@@ -184,7 +185,11 @@ class InferenceCall<Request extends FormRequest> {
 
   #submit(request: Request, now: number): void {
     const { limits, inference } = this.#door;
-    const sources = { headerMs: this.#headerTimeoutMs, parameterMs: request.timeoutMs, modelMs: this.#model.timeoutMs };
+    const sources = {
+      headerMs: this.#headers.timeoutMs,
+      parameterMs: request.timeoutMs,
+      modelMs: this.#model.timeoutMs,
+    };
     const timeoutMs = timeoutOf(sources, limits);
     const budgetMs = timeoutMs - (now - this.#exchange.receivedMs);
     if (budgetMs <= 0) {
@@ -200,7 +205,7 @@ class InferenceCall<Request extends FormRequest> {
         payload: request.payload,
         outputs: request.outputs,
         budgetMs,
-        priority: request.priority,
+        priority: this.#headers.priority || request.priority,
         tenant: "",
       },
       (answer) => this.#onAnswer(request, answer),
@@ -333,11 +338,11 @@ export function serveInference<Request extends FormRequest>(
   };
   const refusal = refusalAtDoor(door, exchange);
   if (refusal !== undefined) return refuseCall(refusal);
-  const headerTimeoutMs = readTimeoutHeader(exchange.header("x-request-timeout-ms"));
-  if (headerTimeoutMs instanceof Refusal) return refuseCall(headerTimeoutMs);
+  const headers = readCallHeaders(exchange);
+  if (headers instanceof Refusal) return refuseCall(headers);
   const jsonBytes = jsonBytesOf(exchange, form, door);
   if (jsonBytes instanceof Refusal) return refuseCall(jsonBytes);
   const model = name instanceof Refusal ? name : findServing(door.inference, name, version);
   if (model instanceof Refusal) return refuseCall(model);
-  new InferenceCall(door, exchange, { form, model, headerTimeoutMs, jsonBytes }).start();
+  new InferenceCall(door, exchange, { form, model, headers, jsonBytes }).start();
 }

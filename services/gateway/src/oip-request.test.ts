@@ -93,11 +93,11 @@ test("integers beyond 2^53 are exact, nested or flat, beside floats", () => {
 });
 
 test("parameters and outputs", () => {
-  const parameters = { timeout: 2500, priority: 0, binary_data_output: false };
+  const parameters = { timeout: 2500, priority: 3, binary_data_output: false };
   const outputs = [{ name: "__proto__", parameters: { binary_data: false } }, { name: "y" }];
   expect(parse({ inputs: [a, b], parameters, outputs })).toMatchObject({
     timeoutMs: 2.5,
-    priority: 0,
+    priority: 3,
     outputs: ["__proto__", "y"],
   });
   expect(typeof parse({ id: null, inputs: [a, b], parameters: null, outputs: null })).toBe("object");
@@ -173,7 +173,7 @@ test.each<[string, unknown]>([
     'invalid_request: parameter "triton_x": names that start with "triton_" are reserved',
     { inputs: [a, b], parameters: { triton_x: 1 } },
   ],
-  ['unsupported: parameter "priority" is not supported; 0 is', { inputs: [a, b], parameters: { priority: 1 } }],
+  ['invalid_request: parameter "priority" must be 0 to 3, it is 4', { inputs: [a, b], parameters: { priority: 4 } }],
   ['unsupported: parameter "sequence_id" is not supported', { inputs: [a, b], parameters: { sequence_id: 1 } }],
   [
     'invalid_request: parameter "binary_data_output" must be true or false, it is 1',

@@ -12,6 +12,7 @@ import { assembleInputs, checkShape, type InputSet } from "./input-set.ts";
 import { buildFromJson, isObject, textOf } from "./json-body.ts";
 import { encodeData, NEEDS_EXACT } from "./json-data.ts";
 import { type OutputChoice, readOutputs } from "./oip-outputs.ts";
+import { PRIORITY_MAX } from "./priority.ts";
 import { parseRawRequest } from "./raw-request.ts";
 import { describe, quote, Refusal, shapeText } from "./refusal.ts";
 import { unknownName } from "./tensor-names.ts";
@@ -29,7 +30,7 @@ export type OipRequest = InputSet & {
   readonly choice: OutputChoice;
   /** From `parameters.timeout`, in milliseconds; 0 = not given. */
   readonly timeoutMs: number;
-  /** Always 0, the default: no broker schedules by priority yet, so `parameters.priority` is refused unless it is 0. */
+  /** From `parameters.priority`; 0 = not given, or the default. */
   readonly priority: number;
 };
 
@@ -92,7 +93,7 @@ function buildRequest(
     outputs: choice.names,
     choice,
     timeoutMs: parameters.timeoutMs,
-    priority: 0,
+    priority: parameters.priority,
   };
 }
 
@@ -213,16 +214,16 @@ function isShape(value: unknown): value is readonly number[] {
   return true;
 }
 
-type Parameters = { readonly timeoutMs: number; readonly isBinaryOutput: boolean };
+type Parameters = { readonly timeoutMs: number; readonly priority: number; readonly isBinaryOutput: boolean };
 
-const NO_PARAMETERS: Parameters = { timeoutMs: 0, isBinaryOutput: false };
+const NO_PARAMETERS: Parameters = { timeoutMs: 0, priority: 0, isBinaryOutput: false };
 
 function readParameters(given: unknown): Parameters | Refusal {
   if (given === undefined) return NO_PARAMETERS;
   if (!isObject(given)) {
     return new Refusal("invalid_request", `"parameters" must be an object, it is ${describe(given)}`);
   }
-  let { timeoutMs, isBinaryOutput } = NO_PARAMETERS;
+  let { timeoutMs, priority, isBinaryOutput } = NO_PARAMETERS;
   for (const key of Object.keys(given)) {
     const value = given[key];
     if (key === "timeout" || key === "priority") {
@@ -234,7 +235,8 @@ function readParameters(given: unknown): Parameters | Refusal {
         );
       }
       if (key === "timeout") timeoutMs = value / 1000;
-      else if (value > 0) return new Refusal("unsupported", `parameter "priority" is not supported; 0 is`);
+      else if (value <= PRIORITY_MAX) priority = value;
+      else return new Refusal("invalid_request", `parameter "priority" must be 0 to ${PRIORITY_MAX}, it is ${value}`);
     } else if (key === "binary_data_output") {
       if (typeof value !== "boolean") {
         const text = `parameter "binary_data_output" must be true or false, it is ${describe(value)}`;
@@ -245,5 +247,5 @@ function readParameters(given: unknown): Parameters | Refusal {
       return new Refusal("invalid_request", `parameter ${quote(key)}: names that start with "triton_" are reserved`);
     } else return new Refusal("unsupported", `parameter ${quote(key)} is not supported`);
   }
-  return { timeoutMs, isBinaryOutput };
+  return { timeoutMs, priority, isBinaryOutput };
 }

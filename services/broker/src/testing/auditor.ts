@@ -1,4 +1,12 @@
-import { errorCodeOf, JOB_FLAGS, type Message, type MessageOf, type SubmitItem } from "@millrace/protocol";
+import {
+  classOf,
+  errorCodeOf,
+  JOB_FLAGS,
+  PRIORITY_NAMES,
+  type Message,
+  type MessageOf,
+  type SubmitItem,
+} from "@millrace/protocol";
 import type { BrokerAction, Side } from "../broker.ts";
 
 /** A request as an onlooker knows it who sees what the broker is sent and what it sends, and nothing else. */
@@ -231,16 +239,21 @@ export class Auditor {
     check(bytes <= worker.bytesMax || (out.length === 0 && job.items.length === 1), "too many bytes at a worker");
   }
 
-  /** Earliest deadline first: nothing that stays in the queue of the batch, or among the suspects, is more urgent than what leaves. */
+  /** Earliest deadline first in each class: nothing that stays in the queue of the batch, or among the suspects, is more urgent than what leaves. */
   #checkOrder(batch: readonly Seen[]): void {
     const { guilt: line } = batch[0]!;
     const { route, bucket } = batch[0]!.item;
-    const latestMs = Math.max(...batch.map(({ deadlineMs }) => deadlineMs));
+    const latestMs = PRIORITY_NAMES.map(() => -Infinity);
+    for (const { item, deadlineMs } of batch) {
+      const index = classOf(item.priority);
+      latestMs[index] = Math.max(latestMs[index]!, deadlineMs);
+    }
     for (const requests of this.#gateways.values()) {
       for (const { item, state, deadlineMs, guilt } of requests.values()) {
         if (state !== "queued" || guilt !== line || item.route !== route) continue;
-        if (line === "suspect" || item.bucket === bucket)
-          check(deadlineMs >= latestMs, `request ${item.request} was passed over`);
+        if (line === "suspect") check(deadlineMs >= Math.max(...latestMs), `suspect ${item.request} was passed over`);
+        else if (item.bucket === bucket)
+          check(deadlineMs >= latestMs[classOf(item.priority)]!, `request ${item.request} was passed over`);
       }
     }
   }

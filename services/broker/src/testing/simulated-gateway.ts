@@ -11,7 +11,10 @@ export type GatewayFaults = {
 };
 
 /** What a client asks for; `atMs` after the start. */
-export type ClientRequest = Pick<SubmitItem, "route" | "rows" | "bucket" | "payload" | "flags"> & {
+export type ClientRequest = Pick<
+  SubmitItem,
+  "route" | "rows" | "bucket" | "payload" | "flags" | "priority" | "tenant"
+> & {
   readonly atMs: number;
   readonly budgetMs: number;
 };
@@ -75,9 +78,9 @@ export class SimulatedGateway {
     for (const [number, open] of this.#open) {
       if (open.isSent) continue;
       open.isSent = true;
-      const { route, rows, bucket, payload, flags } = open.request;
+      const { atMs: _, budgetMs: __, ...item } = open.request;
       const budgetUs = Math.max(0, Math.floor((open.deadlineMs - clock.nowMs) * 1000));
-      items.push(submitItem(number, { attempt: open.attempt, route, rows, bucket, payload, flags, budgetUs }));
+      items.push(submitItem(number, { attempt: open.attempt, ...item, budgetUs }));
     }
     const repeated = items.filter(() => this.isFaulty && random() < this.#faults.repeat);
     const at = Math.floor(random() * items.length);

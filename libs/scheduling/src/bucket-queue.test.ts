@@ -1,0 +1,59 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { BucketQueue } from "./bucket-queue.ts";
+
+type Entry = { bucket: string; deadlineMs: number; rows: number; bytes: number; queueIndex: number };
+
+function entry(bucket: string, deadlineMs: number, rows = 1): Entry {
+  return { bucket, deadlineMs, rows, bytes: 0, queueIndex: -1 };
+}
+const LIMITS = { rowsMax: 4, itemsMax: 3, bytesMax: Infinity };
+
+test("a batch comes from the bucket of the most urgent entry and holds no other bucket's", () => {
+  const queue = new BucketQueue<Entry>();
+  for (const one of [entry("a", 3), entry("b", 2), entry("a", 1), entry("b", 4)]) queue.push(one);
+  expect(queue.headRows).toBe(2);
+  expect(queue.take(LIMITS, []).map((e) => e.deadlineMs)).toEqual([1, 3]);
+  expect(queue.take(LIMITS, []).map((e) => e.deadlineMs)).toEqual([2, 4]);
+  expect(queue.take(LIMITS, [])).toEqual([]);
+  expect(queue).toMatchObject({ head: undefined, rows: 0, headRows: 0 });
+});
+
+test("the head is the earliest over all buckets, whatever comes and goes", () => {
+  const step = fc.oneof(
+    fc.record({ bucket: fc.constantFrom("", "2", "3"), deadlineMs: fc.nat(30), rows: fc.integer({ min: 1, max: 5 }) }),
+    fc.constant("take" as const),
+    fc.nat(20),
+  );
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 100 }), (steps) => {
+      const queue = new BucketQueue<Entry>();
+      let inside: Entry[] = [];
+      for (const one of steps) {
+        if (one === "take") {
+          const batch = queue.take(LIMITS, []);
+          inside = inside.filter((e) => !batch.includes(e));
+          const last = Math.max(...batch.map((e) => e.deadlineMs));
+          for (const { bucket } of batch) expect(bucket).toBe(batch[0]!.bucket);
+          for (const e of inside) if (e.bucket === batch[0]!.bucket) expect(e.deadlineMs).toBeGreaterThanOrEqual(last);
+        } else if (typeof one === "number") {
+          const [removed] = inside.splice(one % Math.max(1, inside.length), 1);
+          if (removed === undefined) continue;
+          expect(queue.remove(removed)).toBe(true);
+          expect(queue.remove(removed)).toBe(false);
+        } else {
+          const added = entry(one.bucket, one.deadlineMs, one.rows);
+          queue.push(added);
+          inside.push(added);
+        }
+        const earliest = inside.length === 0 ? undefined : Math.min(...inside.map((e) => e.deadlineMs));
+        expect(queue.head?.deadlineMs).toBe(earliest);
+        for (const deadlineMs of [0, 10, 25, 31]) {
+          const before = inside.filter((e) => e.deadlineMs < deadlineMs);
+          expect(queue.order?.rowsBefore(deadlineMs) ?? 0).toBe(before.reduce((sum, e) => sum + e.rows, 0));
+        }
+        expect(queue.rows).toBe(inside.reduce((sum, e) => sum + e.rows, 0));
+      }
+    }),
+  );
+});

@@ -1,0 +1,103 @@
+import { type Batchable, type BatchLimits, takeBatch } from "./batch.ts";
+import { EdfQueue, type Queued } from "./edf-queue.ts";
+
+/** An entry that shares batches only with entries of the same shape bucket. */
+export type Bucketed = Batchable & { readonly bucket: string };
+
+/** The queue of one bucket; in the queue of buckets it stands with the deadline of its own head. */
+type Lane<T extends Bucketed> = Queued & { readonly entries: EdfQueue<T>; deadlineMs: number };
+
+/**
+ * What waits of one class: a queue per shape bucket that has something waiting, and, where there are several, one over all of them
+ * that counts what leaves before what. push, remove and take are O(log entries + log buckets) an entry; head is O(1), however many
+ * buckets clients come up with.
+ */
+export class BucketQueue<T extends Bucketed> {
+  readonly #byBucket = new Map<string, Lane<T>>();
+  readonly #lanes = new EdfQueue<Lane<T>>();
+  readonly #numbers = { last: 0 };
+  /** The entries of all buckets; undefined while they had one at a time. */
+  #all: EdfQueue<T> | undefined;
+  #rows = 0;
+
+  /** Rows of all entries. */
+  get rows(): number {
+    return this.#rows;
+  }
+
+  /** The entry with the earliest deadline, over all buckets. */
+  get head(): T | undefined {
+    return this.#lanes.head?.entries.head;
+  }
+
+  /** Rows that wait in the bucket of the head: what the next batch can be made of. */
+  get headRows(): number {
+    return this.#lanes.head?.entries.rows ?? 0;
+  }
+
+  /** All entries by their deadlines, whatever their buckets. To look at, not to change. */
+  get order(): EdfQueue<T> | undefined {
+    return this.#all ?? this.#lanes.head?.entries;
+  }
+
+  /** The entries of a bucket by their deadlines. To look at, not to change. */
+  inBucket(bucket: string): EdfQueue<T> | undefined {
+    return this.#byBucket.get(bucket)?.entries;
+  }
+
+  push(entry: T): void {
+    const lane = this.#byBucket.get(entry.bucket) ?? this.#open(entry.bucket);
+    lane.entries.push(entry);
+    this.#all?.insert(entry);
+    this.#rows += entry.rows;
+    this.#settle(lane, entry.bucket);
+  }
+
+  /** Takes an entry out; false if it does not wait here. */
+  remove(entry: T): boolean {
+    const lane = this.#byBucket.get(entry.bucket);
+    if (lane === undefined || !lane.entries.remove(entry)) return false;
+    this.#all?.remove(entry);
+    this.#rows -= entry.rows;
+    this.#settle(lane, entry.bucket);
+    return true;
+  }
+
+  /** Adds entries of the head's bucket, or of the one that is named, to a batch: see `takeBatch`. */
+  take(limits: BatchLimits, batch: T[], bucket = this.head?.bucket ?? ""): T[] {
+    const lane = this.#byBucket.get(bucket);
+    if (lane === undefined) return batch;
+    const rowsBefore = lane.entries.rows;
+    const from = batch.length;
+    takeBatch(lane.entries, limits, batch);
+    if (this.#all !== undefined) for (let i = from; i < batch.length; i++) this.#all.remove(batch[i]!);
+    this.#rows -= rowsBefore - lane.entries.rows;
+    this.#settle(lane, bucket);
+    return batch;
+  }
+
+  #open(bucket: string): Lane<T> {
+    const [only] = this.#byBucket.values();
+    if (only !== undefined && this.#all === undefined) {
+      this.#all = new EdfQueue();
+      for (const entry of only.entries) this.#all.insert(entry);
+    }
+    const lane = { entries: new EdfQueue<T>(this.#numbers), deadlineMs: Number.NaN, rows: 0, queueIndex: -1 };
+    this.#byBucket.set(bucket, lane);
+    return lane;
+  }
+
+  /** Puts a lane where its head belongs now; an empty one is dropped. */
+  #settle(lane: Lane<T>, bucket: string): void {
+    const deadlineMs = lane.entries.head?.deadlineMs;
+    if (deadlineMs === lane.deadlineMs) return;
+    this.#lanes.remove(lane);
+    if (deadlineMs !== undefined) {
+      lane.deadlineMs = deadlineMs;
+      this.#lanes.push(lane);
+      return;
+    }
+    this.#byBucket.delete(bucket);
+    if (this.#byBucket.size === 0) this.#all = undefined;
+  }
+}
