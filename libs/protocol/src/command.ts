@@ -45,6 +45,12 @@ export const COMMANDS = {
     flow: "B→G",
     meaning: "All model versions that the broker knows. Replaces the previous list.",
   },
+  TOTALS: {
+    number: 0x32,
+    flow: "G→B, B→G",
+    meaning:
+      "What has been counted of model versions; a gateway asks for it, and tells what it knows of other brokers.",
+  },
 } as const satisfies Record<string, { number: number; flow: string; meaning: string }>;
 
 export type Command = keyof typeof COMMANDS;

@@ -186,6 +186,27 @@ export const MESSAGES = {
     revision: uint,
     models: list(struct({ route: uint, workers: uint, isDefault: flag, model })),
   }),
+  TOTALS: struct({
+    ask: uint,
+    entries: list(
+      struct({
+        counter: name,
+        model: name,
+        version: name,
+        requests: uint,
+        failures: uint,
+        rows: uint,
+        batches: uint,
+        requestUs: uint,
+        failureUs: uint,
+        queueUs: uint,
+        inputUs: uint,
+        computeUs: uint,
+        outputUs: uint,
+        idleMs: uint,
+      }),
+    ),
+  }),
 } satisfies Record<Command, StructField<unknown>>;
 
 /** The content of one command. */

@@ -39,3 +39,4 @@ export {
 export { type Outcome, outcomeOf, OUTCOMES } from "./outcome.ts";
 export { classOf, PRIORITIES, type Priority, PRIORITY_NAMES } from "./priority.ts";
 export { RequestTable } from "./request-table.ts";
+export { type ModelTotals, TotalsBook, type TotalsEntry } from "./totals.ts";

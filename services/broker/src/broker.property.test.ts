@@ -85,7 +85,7 @@ function clientRequests(plan: Scenario, random: () => number): ClientRequest[] {
 function simulate(plan: Scenario): Auditor {
   const auditor = new Auditor({ rowsMax: MODELS.map(({ model }) => model.maxBatchSize) });
   const { queueRowsMax, queueBytesMax } = plan;
-  const options = { instance: "b", queueRowsMax, queueBytesMax, slotsMax: 4, testHoldMs: 0 };
+  const options = { instance: "b", epoch: "b".repeat(16), queueRowsMax, queueBytesMax, slotsMax: 4, testHoldMs: 0 };
   const network = new SimulatedNetwork(plan.seed, options, auditor);
   const deaths = new Map<Uint8Array, number>();
   const workers = Array.from({ length: plan.workers }, (_, i) => {

@@ -1,11 +1,13 @@
 import {
   ERROR_CODES,
   type ErrorCode,
+  LIMITS,
   type Load,
   type Message,
   type MessageOf,
   PING_EVERY_MS,
   type Stamp,
+  TotalsBook,
 } from "@millrace/protocol";
 import { Dispatcher, type DispatcherOptions } from "./dispatcher.ts";
 import { GatewaySession } from "./gateway-session.ts";
@@ -70,6 +72,8 @@ export type BrokerOptions = Omit<DispatcherOptions, "observer"> & {
   readonly instance: string;
   /** See `Backlog`; a default holds without. */
   readonly classWeights?: readonly number[];
+  /** Of this life of it: 16 hex digits. */
+  readonly epoch: string;
   /** Execution lanes that one worker may announce. */
   readonly slotsMax: number;
 };
@@ -83,6 +87,9 @@ export type SessionsView = {
     readonly slots: readonly { readonly granted: number; readonly dispatched: number; readonly out: number }[];
   }[];
 };
+
+/** What sessions may have beside what all have. */
+const FEATURES: readonly string[] = ["totals"];
 
 /** A connection that breaks the protocol is answered this often in this time, in ms; what is beyond it is ignored. */
 const ERRORS_PER_PEER_MAX = 3;
@@ -102,6 +109,8 @@ export class Broker {
   readonly #observer: BrokerObserver;
   readonly #sessions = { gateway: new Map<string, GatewaySession>(), worker: new Map<string, WorkerSession>() };
   readonly #dispatcher: Dispatcher;
+  /** What other brokers have counted, as gateways tell it. */
+  readonly #others = new TotalsBook();
   /** Errors answered in the present window, by connection. */
   readonly #errors = new Map<string, number>();
   #errorsSinceMs = 0;
@@ -225,6 +234,8 @@ export class Broker {
       case "CANCEL":
         for (const item of message.items) this.#dispatcher.cancel(session, item.request, nowMs);
         return;
+      case "TOTALS":
+        return this.#tellTotals(session, message, nowMs);
       default:
         this.#common(session, event, nowMs);
     }
@@ -335,7 +346,7 @@ export class Broker {
       lostAfterMs: 0,
       windowItems: 0,
       windowBytes: 0,
-      features: [],
+      features: FEATURES.filter((feature) => hello.features.includes(feature)),
     });
     return session;
   }
@@ -394,6 +405,23 @@ export class Broker {
     const session = this.#sessions[side].get(peer);
     this.#actions.push({ type: "send", side, peer, seq: session?.nextSeq() ?? 0, message });
     return true;
+  }
+
+  /** What this broker has counted, and what gateways have heard of others. */
+  #tellTotals(session: PeerSession, { ask, entries }: MessageOf<"TOTALS">, nowMs: number): void {
+    const counter = `${this.#options.instance}/${this.#options.epoch}`;
+    this.#others.merge(
+      entries.filter((entry) => entry.counter !== counter),
+      nowMs,
+    );
+    const own = this.models.all.map(({ totals, description: { name, version } }) =>
+      totals.entry({ counter, model: name, version }, nowMs),
+    );
+    this.#send(session, {
+      command: "TOTALS",
+      ask,
+      entries: [...own, ...this.#others.entries(nowMs)].slice(0, LIMITS.list),
+    });
   }
 
   #load(): Load {

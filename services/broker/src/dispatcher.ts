@@ -80,6 +80,7 @@ export class Dispatcher {
       const why = refusal ?? UNKNOWN_ROUTE;
       this.#observer.refused(model, why.code, nowMs);
       if (model !== undefined) explainRefused(model, why, nowMs);
+      model?.totals.refused();
       return this.#outbox.reject(gateway, rejectItem({ item, queueMs: 0, retryMs: 0 }, why));
     }
     const request = createRequest({ gateway, model, item }, nowMs);
@@ -111,6 +112,7 @@ export class Dispatcher {
     const run = runOf(batch, message, nowMs);
     batch.model.decisions.ended(batch.decision, "answered", run);
     this.#observer.batchAnswered(run);
+    batch.model.totals.ran(nowMs);
     const answers = new Map<GatewaySession, ResultItem[]>();
     for (const item of message.items) {
       const request = batch.requests[item.request];
@@ -118,6 +120,7 @@ export class Dispatcher {
       if (request?.state !== "dispatched") continue;
       this.#end(request);
       this.#observer.answered(request, run, item);
+      request.model.totals.answered(request, run, item.code);
       const answer = answerItem(request, item);
       const list = answers.get(request.gateway);
       if (list === undefined) answers.set(request.gateway, [answer]);
@@ -249,6 +252,7 @@ export class Dispatcher {
     request.queueMs += nowMs - request.sinceMs;
     this.#end(request);
     this.#observer.rejected(request, "shed");
+    request.model.totals.failed(request);
     this.#outbox.reject(request.gateway, rejectItem(request, shedding(request.model)));
   }
 
@@ -319,11 +323,13 @@ export class Dispatcher {
     else this.#outbox.cancel(batch.slot.worker, { batch: batch.id, request: batch.requests.indexOf(request) });
     this.#end(request);
     this.#observer.cancelled(request, nowMs);
+    request.model.totals.failed(request);
   }
 
   #reject(request: Request, code: ErrorCode, text: string): void {
     this.#end(request);
     this.#observer.rejected(request, code);
+    request.model.totals.failed(request);
     this.#outbox.reject(request.gateway, rejectItem(request, { code, text }));
   }
 

@@ -1,6 +1,7 @@
 import type { AnnouncedPoint, ModelDescription, WorkerModel } from "@millrace/protocol";
 import { ArrivalRate, Backlog, Curve, type CurvePoint, EdfQueue, RATE_WINDOW_MS } from "@millrace/scheduling";
 import { DecisionLog } from "./decision-log.ts";
+import { ModelTotals } from "./model-totals.ts";
 import type { Request } from "./request.ts";
 import type { WorkerSession } from "./worker-session.ts";
 
@@ -25,6 +26,7 @@ export class ModelVersion {
   readonly rate = new ArrivalRate(RATE_WINDOW_MS);
   /** What was decided about its requests of late, and why. */
   readonly decisions = new DecisionLog();
+  readonly totals = new ModelTotals();
   /** When a batch last left. */
   lastDispatchMs = -Infinity;
   /** Its requests that have not ended, queued or dispatched. */

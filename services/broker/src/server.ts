@@ -9,7 +9,7 @@ import { Broker, type BrokerOptions, type BrokerReport, type Side } from "./brok
 /** How often silence is judged, in ms: fine against the 1.5 s after which it means something. */
 const TICK_MS = 100;
 
-export type BrokerServerOptions = BrokerOptions & {
+export type BrokerServerOptions = Omit<BrokerOptions, "epoch"> & {
   /** `tcp://IPV4:PORT`; port 0 picks a free one. */
   readonly gatewayAddress: string;
   readonly workerAddress: string;
@@ -31,7 +31,7 @@ export class BrokerServer {
   #onDrained: (() => void) | undefined;
 
   private constructor(options: BrokerServerOptions) {
-    this.core = new Broker(options);
+    this.core = new Broker({ ...options, epoch: this.#epoch });
     this.#logger = options.logger;
     this.#observer = options.observer ?? NO_OBSERVER;
     this.#onReport = options.onReport ?? (() => {});

@@ -242,8 +242,6 @@ test("features that are missing are refused by name", async () => {
     }
   }
   expect((await post(app, "/v1/models/echo:predict", "{}")).status).toBe(501);
-  expect((await ask(app, "/v2/models/stats")).status).toBe(501);
-  expect((await ask(appOf(new EchoInference([testModel({ name: "stats" })])), "/v2/models/stats")).status).toBe(200);
 });
 
 test("health: live always, ready unless draining or cut off; a full gateway is healthy", async () => {
@@ -303,7 +301,11 @@ test("a client that goes away is cancelled, once, and frees its place", async ()
 test("metadata of the server and of models", async () => {
   const models = ["1", "10", "9"].map((version) => testModel({ version }));
   const app = appOf(new EchoInference([...models, testModel({ name: "broken", state: "failed", reason: "bad file" })]));
-  const server = { name: "millrace", version: "1.2.3", extensions: ["binary_tensor_data", "classification"] };
+  const server = {
+    name: "millrace",
+    version: "1.2.3",
+    extensions: ["binary_tensor_data", "classification", "model_configuration", "statistics"],
+  };
   for (const path of ["/v2", "/v2/"]) expect(await ask(app, path)).toMatchObject({ status: 200, body: server });
   const metadata = {
     name: "echo",
@@ -326,6 +328,85 @@ test("metadata of the server and of models", async () => {
   });
   expect((await ask(app, "/v2/models/echo/versions/10/ready")).status).toBe(200);
   expect((await ask(app, "/v2/models/echo/versions/11/ready")).status).toBe(404);
+});
+
+test("the configuration of a model is what Triton's clients need of one", async () => {
+  const plain = testModel({
+    name: "plain",
+    batching: false,
+    maxBatchSize: 1,
+    platform: "onnxruntime_onnx",
+    inputs: [{ name: "x", datatype: "BYTES", shape: [] }],
+    outputs: [{ name: "y", datatype: "BF16", shape: [-1, 2] }],
+  });
+  const rows = testModel({ inputs: [{ name: "x", datatype: "FP32", shape: [-1] }] });
+  const app = appOf(new EchoInference([rows, plain, testModel({ name: "broken", state: "failed", reason: "bad" })]));
+  expect((await ask(app, "/v2/models/echo/config")).body).toEqual({
+    name: "echo",
+    platform: "simulated",
+    backend: "simulated",
+    max_batch_size: 8,
+    input: [{ name: "x", data_type: "TYPE_FP32", dims: [1], reshape: { shape: [] } }],
+    output: [{ name: "y", data_type: "TYPE_FP32", dims: [4] }],
+    dynamic_batching: {},
+  });
+  expect((await ask(app, "/v2/models/plain/versions/1/config")).body).toEqual({
+    name: "plain",
+    platform: "onnxruntime_onnx",
+    backend: "onnxruntime",
+    max_batch_size: 0,
+    input: [{ name: "x", data_type: "TYPE_STRING", dims: [1], reshape: { shape: [] } }],
+    output: [{ name: "y", data_type: "TYPE_BF16", dims: [-1, 2] }],
+  });
+  expect((await ask(app, "/v2/models/none/config")).status).toBe(404);
+  expect((await ask(app, "/v2/models/plain/versions/2/config")).status).toBe(404);
+  expect((await ask(app, "/v2/models/broken/config")).status).toBe(503);
+});
+
+test("statistics of one version, of one model, of all; unsigned integers throughout, zeros before the first request", async () => {
+  const inference = new EchoInference(["1", "10", "9"].map((version) => testModel({ version })));
+  const counts = { requests: 3, failures: 2, rows: 5, batches: 2, requestUs: 600, failureUs: 50 };
+  const times = { queueUs: 100, inputUs: 20, computeUs: 400, outputUs: 80, lastMs: 1_700_000_000_123 };
+  inference.totals = [
+    { model: "echo", version: "9", ...counts, ...times },
+    { model: "gone", version: "1", ...counts, ...times },
+  ];
+  const app = appOf(inference);
+  const statsOf = async (path: string) => {
+    const { status, body } = await ask(app, path);
+    expect(status).toBe(200);
+    return body.model_stats as { version: string }[];
+  };
+  const never = { count: 0, ns: 0 };
+  const nine = {
+    name: "echo",
+    version: "9",
+    last_inference: 1_700_000_000_123,
+    inference_count: 5,
+    execution_count: 2,
+    inference_stats: {
+      success: { count: 3, ns: 600_000 },
+      fail: { count: 2, ns: 50_000 },
+      queue: { count: 3, ns: 100_000 },
+      compute_input: { count: 3, ns: 20_000 },
+      compute_infer: { count: 3, ns: 400_000 },
+      compute_output: { count: 3, ns: 80_000 },
+      cache_hit: never,
+      cache_miss: never,
+    },
+    batch_stats: [],
+  };
+  expect(await statsOf("/v2/models/echo/versions/9/stats")).toEqual([nine]);
+  for (const path of ["/v2/models/echo/stats", "/v2/models/stats"]) {
+    const stats = await statsOf(path);
+    expect(stats.map(({ version }) => version)).toEqual(["1", "9", "10"]);
+    expect(stats[1]).toEqual(nine);
+    expect(stats[0]).toMatchObject({ last_inference: 0, inference_count: 0, inference_stats: { queue: never } });
+  }
+  expect((await ask(app, "/v2/models/none/stats")).status).toBe(404);
+  expect((await ask(app, "/v2/models/echo/versions/2/stats")).status).toBe(404);
+  const named = appOf(new EchoInference([testModel({ name: "stats" })]));
+  expect((await ask(named, "/v2/models/stats")).body).toMatchObject({ name: "stats", inputs: [{}] });
 });
 
 test("the repository index tells every version's state", async () => {

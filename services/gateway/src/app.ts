@@ -12,11 +12,12 @@ import { oipForm, plainForm } from "./forms.ts";
 import { sendLive, sendModelReady, sendReady } from "./health-routes.ts";
 import { type Door, serveInference } from "./inference-call.ts";
 import type { Inference } from "./inference.ts";
-import { sendModelMetadata, sendRepositoryIndex, sendServerMetadata } from "./metadata-routes.ts";
+import { sendModelConfig, sendModelMetadata, sendRepositoryIndex, sendServerMetadata } from "./metadata-routes.ts";
 import { chooseModelName } from "./model-choice.ts";
 import { NodeExchange } from "./node-exchange.ts";
 import type { BodyParser } from "./parse-pool.ts";
 import { quote, Refusal } from "./refusal.ts";
+import { sendStatistics } from "./statistics-routes.ts";
 import { UNSUPPORTED_ROUTES } from "./unsupported-routes.ts";
 
 /** What the HTTP side of a gateway is made of. */
@@ -145,6 +146,8 @@ function getRoutes(deps: AppDeps): readonly (readonly [string, Serve])[] {
   const ready: Serve = (exchange) => sendReady(exchange, deps);
   const server: Serve = (exchange) => sendServerMetadata(exchange, deps.version);
   const model: Serve = (exchange, c) => sendModelMetadata(exchange, inference, modelIn(c));
+  const config: Serve = (exchange, c) => sendModelConfig(exchange, inference, modelIn(c));
+  const statistics: Serve = (exchange, c) => sendStatistics(exchange, inference, modelIn(c));
   const modelReady: Serve = (exchange, c) => sendModelReady(exchange, deps, modelIn(c));
   return [
     ["/livez", sendLive],
@@ -159,6 +162,10 @@ function getRoutes(deps: AppDeps): readonly (readonly [string, Serve])[] {
     ["/v2/models/:model/versions/:version", model],
     ["/v2/models/:model/ready", modelReady],
     ["/v2/models/:model/versions/:version/ready", modelReady],
+    ["/v2/models/:model/config", config],
+    ["/v2/models/:model/versions/:version/config", config],
+    ["/v2/models/:model/stats", statistics],
+    ["/v2/models/:model/versions/:version/stats", statistics],
   ];
 }
 

@@ -6,9 +6,16 @@ import { WHEEL_GRAIN_MS } from "./deadline-wheel.ts";
 import type { Inference, InferenceAnswer, InferenceRequest } from "./inference.ts";
 import { RouteTable } from "./model-table.ts";
 import { type Ending, PendingTable } from "./pending.ts";
+import { TotalsDesk } from "./totals-desk.ts";
 
 /** A broker that restarts is back well within this time, in ms: until then requests wait for it, afterwards they get 503. */
 const BROKER_RETURN_MS = 3_000;
+
+/** How often brokers are asked for their totals although nobody wants them: what one has counted since is lost with it. In ms. */
+const TOTALS_EVERY_MS = 1_000;
+
+/** How long an answer with totals is waited for, in ms. */
+const TOTALS_WAIT_MS = 1_000;
 
 export type BrokerInferenceOptions = Pick<BrokerLinksOptions, "brokers" | "discoveryIntervalMs" | "dnsServers"> & {
   readonly instance: string;
@@ -38,6 +45,10 @@ export class BrokerInference implements Inference {
   #wasReady = false;
   #flushQueued = false;
   #deadlineTimer: NodeJS.Timeout | undefined;
+  readonly #totals = new TotalsDesk();
+  /** The brokers with an open session that count. */
+  readonly #counting = new Set<string>();
+  readonly #totalsTimer = setInterval(() => this.readTotals(() => {}), TOTALS_EVERY_MS).unref();
   #settleTimer: NodeJS.Timeout | undefined;
 
   constructor(options: BrokerInferenceOptions) {
@@ -57,8 +68,11 @@ export class BrokerInference implements Inference {
         dispatched: [],
       }),
       handlers: {
-        onActive: (broker, { instance }) => {
+        onActive: (broker, { instance, features }) => {
           options.linkMetrics.opened(broker);
+          if (features.includes("totals")) this.#counting.add(broker);
+          // A broker that has come anew hears at once what its predecessor had counted.
+          this.readTotals(() => {});
           logger.info({ broker: instance, address: broker }, "connected to the broker");
         },
         onLost: (broker, reason) => this.#onLost(broker, reason),
@@ -87,6 +101,15 @@ export class BrokerInference implements Inference {
     if (cancellation !== undefined) this.#links.send(cancellation.broker, cancellation.message);
   }
 
+  readTotals(onTotals: Parameters<Inference["readTotals"]>[0]): void {
+    const brokers = [...this.#counting];
+    const ask = this.#totals.ask(brokers, onTotals);
+    const message = this.#totals.message(ask, Date.now());
+    const unsent = brokers.filter((broker) => !this.#links.send(broker, message));
+    if (unsent.length === brokers.length) return this.#totals.giveUp(ask);
+    setTimeout(() => this.#totals.giveUp(ask), TOTALS_WAIT_MS).unref();
+  }
+
   unreadyReason(): string {
     const broker = this.#links.inUse;
     if (broker !== undefined) return this.#routes.has(broker) ? "" : "the broker has not told its models yet";
@@ -95,6 +118,7 @@ export class BrokerInference implements Inference {
 
   close(): void {
     clearInterval(this.#deadlineTimer);
+    clearInterval(this.#totalsTimer);
     clearTimeout(this.#settleTimer);
     this.#links.close("the gateway is shutting down");
   }
@@ -152,6 +176,8 @@ export class BrokerInference implements Inference {
   #onLost(broker: string, reason: string): void {
     this.#options.linkMetrics.lost(broker);
     this.#routes.delete(broker);
+    this.#counting.delete(broker);
+    this.#totals.lost(broker);
     this.#pending.sessionLost(broker, performance.now());
     this.#options.logger.warn({ address: broker, reason, open: this.#pending.size }, "lost the broker");
     this.#queueFlush();
@@ -169,6 +195,8 @@ export class BrokerInference implements Inference {
       case "ROUTES":
         this.#routes.set(broker, message.models);
         return this.#takeRoutes(broker);
+      case "TOTALS":
+        return this.#totals.told(broker, message, Date.now());
       case "DRAIN":
         return;
       default:
@@ -192,6 +220,6 @@ export class BrokerInference implements Inference {
 }
 
 function hello(instance: string): Content<"HELLO"> {
-  const none = { slots: 0, bytesMax: 0, features: [], proof: Buffer.alloc(0) };
+  const none = { slots: 0, bytesMax: 0, features: ["totals"], proof: Buffer.alloc(0) };
   return { role: "gateway", instance, pool: "", pingIntervalMs: PING_EVERY_MS, ...none };
 }

@@ -1,4 +1,4 @@
-import type { ErrorCode, ModelDescription, Tensor } from "@millrace/protocol";
+import type { ErrorCode, ModelDescription, ModelTotals, Tensor } from "@millrace/protocol";
 
 /**
  * One checked request, as the HTTP side hands it to the broker side. It belongs to the broker side until it is answered or
@@ -64,6 +64,11 @@ export interface Inference {
   submit(request: InferenceRequest, onAnswer: (answer: InferenceAnswer) => void): number;
   /** The client went away: forgets the request and cancels it downstream; `onAnswer` is then not called. */
   cancel(handle: number): void;
+  /**
+   * What all brokers have counted of each model version, lost ones included. `onTotals` is called exactly once, within a second or
+   * so, with what is known where a broker does not answer. `lastMs` is in milliseconds since 1970.
+   */
+  readTotals(onTotals: (totals: readonly ModelTotals[]) => void): void;
   /** Why the gateway cannot serve now, or "" (a broker session is active and its models are known). */
   unreadyReason(): string;
 }

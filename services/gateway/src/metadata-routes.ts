@@ -4,17 +4,17 @@ import type { Exchange } from "./exchange.ts";
 import type { Inference, ModelEntry } from "./inference.ts";
 import { buildFromJson, isObject, textOf } from "./json-body.ts";
 import { findModel, notReady } from "./model-choice.ts";
+import { modelConfig } from "./model-config.ts";
 import { describe, Refusal } from "./refusal.ts";
+import { sendStatistics } from "./statistics-routes.ts";
 
 /** Extensions of the protocol that exist here as a whole; of `schedule_policy` there is the parameter `timeout` alone. */
-const EXTENSIONS: readonly string[] = ["binary_tensor_data", "classification"];
+const EXTENSIONS: readonly string[] = ["binary_tensor_data", "classification", "model_configuration", "statistics"];
 
 /** `GET /v2`: name, version and extensions of the server. */
 export function sendServerMetadata(exchange: Exchange, version: string): void {
   exchange.send(200, [], JSON.stringify({ name: "millrace", version, extensions: EXTENSIONS }));
 }
-
-const NO_STATISTICS = new Refusal("unsupported", "the statistics extension is not supported");
 
 /**
  * `GET /v2/models/{m}[/versions/{v}]`: what the model takes and gives; -1 stands for a dimension of any size. `versions` are all
@@ -29,7 +29,7 @@ export function sendModelMetadata(
   if (known instanceof Refusal) {
     // The protocol's path for the statistics of all models is this route's path for a model of that name.
     const isStatistics = at.name === "stats" && at.version === "" && known.code === "model_not_found";
-    return sendRefusal(exchange, isStatistics ? NO_STATISTICS : known);
+    return isStatistics ? sendStatistics(exchange, inference, undefined) : sendRefusal(exchange, known);
   }
   const { model } = known;
   if (model.state !== "ready") return sendRefusal(exchange, notReady(model));
@@ -42,6 +42,15 @@ export function sendModelMetadata(
     outputs: model.outputs.map(tensorMetadata),
   };
   exchange.send(200, [], JSON.stringify(metadata));
+}
+
+/** `GET /v2/models/{m}[/versions/{v}]/config`; 404 and 503 as for the metadata. */
+export function sendModelConfig(exchange: Exchange, inference: Inference, at: { name: string; version: string }): void {
+  const known = findModel(inference, at.name, at.version);
+  if (known instanceof Refusal) return sendRefusal(exchange, known);
+  const { model } = known;
+  if (model.state !== "ready") return sendRefusal(exchange, notReady(model));
+  exchange.send(200, [], JSON.stringify(modelConfig(model)));
 }
 
 function tensorMetadata({ name, datatype, shape }: TensorSpec): {

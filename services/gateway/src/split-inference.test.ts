@@ -33,6 +33,7 @@ class World {
       cancel: (handle) => {
         for (const { request } of this.table.cancel(handle)?.message.items ?? []) this.#forget(request);
       },
+      readTotals: (onTotals) => onTotals([]),
       unreadyReason: () => "",
     };
     this.inference = new SplitInference(inner);

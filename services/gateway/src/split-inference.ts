@@ -57,6 +57,10 @@ export class SplitInference implements Inference {
     this.#cancelParts(split);
   }
 
+  readTotals(onTotals: Parameters<Inference["readTotals"]>[0]): void {
+    this.#inner.readTotals(onTotals);
+  }
+
   unreadyReason(): string {
     return this.#inner.unreadyReason();
   }

@@ -1,4 +1,4 @@
-import type { ModelDescription, Tensor } from "@millrace/protocol";
+import type { ModelDescription, ModelTotals, Tensor } from "@millrace/protocol";
 import { loadOptions } from "@millrace/runtime";
 import { type GatewayOptions, OPTIONS } from "./config.ts";
 import type {
@@ -70,6 +70,7 @@ export class EchoInference implements Inference {
   readonly pending = new Map<number, Submitted>();
   readonly cancelled: number[] = [];
   isManual = false;
+  totals: readonly ModelTotals[] = [];
   reason = "";
   /** Makes the answer of requests that are not answered by hand. */
   respond: (request: InferenceRequest) => InferenceAnswer = echoOf;
@@ -102,6 +103,10 @@ export class EchoInference implements Inference {
   cancel(handle: number): void {
     this.cancelled.push(handle);
     this.pending.delete(handle);
+  }
+
+  readTotals(onTotals: (totals: readonly ModelTotals[]) => void): void {
+    setImmediate(() => onTotals(this.totals));
   }
 
   unreadyReason(): string {

@@ -3,10 +3,6 @@
  * answered with 501 and the feature's name, so that nobody takes a missing feature for a wrong path.
  */
 export const UNSUPPORTED_ROUTES: readonly { readonly path: string; readonly feature: string }[] = [
-  { path: "/v2/models/:model/config", feature: "the model configuration extension" },
-  { path: "/v2/models/:model/versions/:version/config", feature: "the model configuration extension" },
-  { path: "/v2/models/:model/stats", feature: "the statistics extension" },
-  { path: "/v2/models/:model/versions/:version/stats", feature: "the statistics extension" },
   { path: "/v2/models/:model/generate", feature: "the generate extension" },
   { path: "/v2/models/:model/generate_stream", feature: "the generate extension" },
   { path: "/v2/models/:model/versions/:version/generate", feature: "the generate extension" },

@@ -3,6 +3,7 @@ import type { Command } from "../command.ts";
 import { ERROR_CODES } from "../error-code.ts";
 import { LIMITS } from "../limits.ts";
 import { type Content, JOB_FLAGS, type Message, REQUEST_FLAGS } from "../message.ts";
+import { broken, doubler } from "./golden-model.ts";
 
 /** A message with a name: one of the golden vectors. */
 export type GoldenMessage = { readonly name: string; readonly stamp: Stamp; readonly message: Message };
@@ -14,42 +15,6 @@ const WORKER = epochOf("worker-1");
 
 const NONE = Buffer.alloc(0);
 const EMPTY_LOAD = { queuedRows: 0, runningBatches: 0, oldestMs: 0, progressAgeMs: 0, granted: [], dispatched: [] };
-
-/** A model that doubles two numbers: x [batch, 2] → y [batch, 2]. */
-const doubler: Content<"ROUTES">["models"][number]["model"] = {
-  name: "double",
-  version: "1",
-  state: "ready",
-  reason: "",
-  platform: "simulated",
-  digest: "",
-  batching: true,
-  maxBatchSize: 64,
-  timeoutMs: 0,
-  sloMs: 50,
-  maxHoldMs: 10,
-  maxRequestRows: 1024,
-  inputs: [{ name: "x", datatype: "FP32", shape: [-1, 2] }],
-  outputs: [{ name: "y", datatype: "FP32", shape: [-1, 2] }],
-};
-
-const broken: typeof doubler = {
-  ...doubler,
-  name: "größer",
-  version: "12",
-  state: "failed",
-  reason: "model.onnx: not an ONNX file",
-  platform: "onnxruntime_onnx",
-  digest: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-  batching: false,
-  maxBatchSize: 1,
-  timeoutMs: 30_000,
-  sloMs: 0,
-  maxHoldMs: 0,
-  maxRequestRows: 1,
-  inputs: [],
-  outputs: [],
-};
 
 /** The tensors of a request for `x`, of an answer with `y`, and of one with every datatype. */
 export const GOLDEN_TENSOR_LISTS = {
@@ -384,6 +349,34 @@ const contents: { [C in Command]: Readonly<Record<string, { from: string; seq: n
       },
     },
     none: { from: BROKER, seq: 2, content: { revision: 1, models: [] } },
+  },
+  TOTALS: {
+    ask: { from: GATEWAY, seq: 9, content: { ask: 1, entries: [] } },
+    answer: {
+      from: BROKER,
+      seq: 12,
+      content: {
+        ask: 1,
+        entries: [
+          {
+            counter: "broker/62726f6b65722d31",
+            model: "double",
+            version: "1",
+            requests: 1000,
+            failures: 3,
+            rows: 1500,
+            batches: 40,
+            requestUs: 2_500_000,
+            failureUs: 9_000,
+            queueUs: 900_000,
+            inputUs: 100_000,
+            computeUs: 1_200_000,
+            outputUs: 300_000,
+            idleMs: 12,
+          },
+        ],
+      },
+    },
   },
 };
 

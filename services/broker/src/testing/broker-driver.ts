@@ -17,6 +17,7 @@ const PING_MS = 500;
 
 const OPTIONS: BrokerOptions = {
   instance: "broker",
+  epoch: "b0b0b0b0b0b0b0b0",
   queueRowsMax: 1_000,
   queueBytesMax: 1_000_000,
   slotsMax: 4,
