@@ -1,6 +1,6 @@
 /**
  * A gateway without HTTP: keeps so many requests under way, each of so many bytes; or, with a rate, sends them at the times of a
- * Poisson process. It reports that it is ready when it has warmed up, and then prints `done {"answers", "elapsedMs", "latencyMs"}`
+ * Poisson process. It reports that it is ready when it has warmed up, and then prints `done {"answers", "elapsedMs", "latencyMs", "queueMs"}`
  * after the time. Latencies count from when a request was due (with a rate) or sent.
  *
  *     node bench/limits/fake-gateway.ts BROKER BYTES WINDOW coalesced|lone MS [RATE_PER_SECOND]
@@ -27,6 +27,8 @@ let waiting = 0;
 let answers = 0;
 let isFlushQueued = false;
 let latency = new LatencyHistogram();
+/** The time in the broker, as the answers tell it. */
+let queue = new LatencyHistogram();
 /** When each request under way was due, by its number. */
 const dueMs = new Map<number, number>();
 let arrivalsMs: Float64Array = new Float64Array(0);
@@ -74,7 +76,8 @@ function onMessage(_from: string, message: Message): void {
   }
   if (message.command === "RESULT") {
     const nowMs = performance.now();
-    for (const { request } of message.items) {
+    for (const { request, brokerQueueUs } of message.items) {
+      queue.record(brokerQueueUs / 1000);
       latency.record(nowMs - (dueMs.get(request) ?? 0));
       dueMs.delete(request);
     }
@@ -110,11 +113,12 @@ function pace(): void {
 
 function measure(): void {
   latency = new LatencyHistogram();
+  queue = new LatencyHistogram();
   const [startMs, before] = [performance.now(), answers];
   process.send?.({ type: "ready", addresses: {} });
   setTimeout(() => {
     const elapsedMs = performance.now() - startMs;
-    const report = { answers: answers - before, elapsedMs, latencyMs: latency.summary() };
+    const report = { answers: answers - before, elapsedMs, latencyMs: latency.summary(), queueMs: queue.summary() };
     console.log(`done ${JSON.stringify(report)}`);
   }, ms);
 }
