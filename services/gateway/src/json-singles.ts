@@ -12,7 +12,7 @@ const POWERS = Array.from({ length: 23 }, (_, exponent) => 10 ** exponent);
 const [TAB, LINE_FEED, CARRIAGE_RETURN, SPACE] = [0x09, 0x0a, 0x0d, 0x20];
 const [PLUS, COMMA, MINUS, DOT, ZERO, UPPER_E, LOWER_E] = [0x2b, 0x2c, 0x2d, 0x2e, 0x30, 0x45, 0x65];
 
-/** Decimal digits that an int32 holds, whatever they are. */
+/** Decimal digits that an int32 holds, whatever they are; twice as many are more than a double can tell apart. */
 const CHUNK_DIGITS = 9;
 
 /** A double and its lower half. */
@@ -46,22 +46,33 @@ export function readSingles(
     const isNegative = text[at] === MINUS;
     if (isNegative) at++;
     const first = at;
-    let mantissa = 0;
-    let digit = text[at]! - ZERO;
-    // An int32 overflows where there are too many; then it is not used.
-    for (; digit >= 0 && digit <= 9; digit = text[++at]! - ZERO) mantissa = (mantissa * 10 + digit) | 0;
-    let digits = at - first;
-    if (digits === 0 || (digits > 1 && text[first] === ZERO)) return undefined;
+    // The first digits that count, the next ones, and how many these are.
+    let high = 0;
+    let low = 0;
+    let lowDigits = 0;
     let scale = 0;
+    let limit = at + CHUNK_DIGITS;
+    let digit = text[at]! - ZERO;
+    for (; at < limit && digit >= 0 && digit <= 9; digit = text[++at]! - ZERO) high = (high * 10 + digit) | 0;
+    const integers = at - first;
+    if (integers === 0 || (integers > 1 && text[first] === ZERO)) return undefined;
+    // Too large to matter: Number's.
+    let isOdd = digit >= 0 && digit <= 9;
+    while (digit >= 0 && digit <= 9) digit = text[++at]! - ZERO;
     if (text[at] === DOT) {
       const firstDecimal = ++at;
+      if (high === 0) while (text[at] === ZERO) at++;
+      limit = at + CHUNK_DIGITS - (high === 0 ? 0 : integers);
       digit = text[at]! - ZERO;
-      for (; digit >= 0 && digit <= 9; digit = text[++at]! - ZERO) mantissa = (mantissa * 10 + digit) | 0;
+      for (; at < limit && digit >= 0 && digit <= 9; digit = text[++at]! - ZERO) high = (high * 10 + digit) | 0;
+      const secondChunk = at;
+      limit = at + CHUNK_DIGITS;
+      for (; at < limit && digit >= 0 && digit <= 9; digit = text[++at]! - ZERO) low = (low * 10 + digit) | 0;
+      lowDigits = at - secondChunk;
       scale = firstDecimal - at;
-      if (scale === 0) return undefined;
-      digits -= scale;
+      while (digit >= 0 && digit <= 9) digit = text[++at]! - ZERO;
+      if (at === firstDecimal) return undefined;
     }
-    const last = at;
     if (text[at] === LOWER_E || text[at] === UPPER_E) {
       const sign = text[++at];
       if (sign === MINUS || sign === PLUS) at++;
@@ -72,47 +83,18 @@ export function readSingles(
       if (at === firstOfExponent) return undefined;
       scale += sign === MINUS ? -exponent : exponent;
     }
-    double[0] = digits > CHUNK_DIGITS ? scaledDigits(text, { from: first, end: last, scale }) : scaled(mantissa, scale);
-    let size = double[0];
+    isOdd ||= scale > 22 || scale < -22;
+    const mantissa = lowDigits === 0 ? high : high * POWERS[lowDigits]! + low;
+    let size = isOdd ? Number.NaN : scale < 0 ? mantissa / POWERS[-scale]! : mantissa * POWERS[scale]!;
+    double[0] = size;
     const isMiddle = Math.abs((lowerHalf[0]! & ROUNDED_BITS) - MIDDLE) <= DOUBT;
-    if (isMiddle || Number.isNaN(size)) size = Number(text.toString("latin1", first, at));
+    if (isMiddle || isOdd) size = Number(text.toString("latin1", first, at));
     if (!(size < SINGLE_OVERFLOW)) return undefined;
     singles[i] = isNegative ? -size : size;
     at = afterSpace(text, at);
     if (i < count - 1 && text[at++] !== COMMA) return undefined;
   }
   return at === end ? target : undefined;
-}
-
-/** An integer times a power of ten, rounded once; NaN where a double does not hold the power. */
-function scaled(mantissa: number, scale: number): number {
-  if (scale > 22 || scale < -22) return Number.NaN;
-  return scale < 0 ? mantissa / POWERS[-scale]! : mantissa * POWERS[scale]!;
-}
-
-/** The number of these digits, with one point among them or none: the first 18 behind leading zeros count. */
-function scaledDigits(
-  text: Buffer,
-  number: { readonly from: number; readonly end: number; readonly scale: number },
-): number {
-  const { from, end } = number;
-  let { scale } = number;
-  let high = 0;
-  let low = 0;
-  let digits = 0;
-  for (let at = from; at < end; at++) {
-    const digit = text[at]! - ZERO;
-    // The point.
-    if (digit < 0) continue;
-    if (digits === 0 && digit === 0) continue;
-    digits++;
-    if (digits <= CHUNK_DIGITS) high = high * 10 + digit;
-    else if (digits <= 2 * CHUNK_DIGITS) low = low * 10 + digit;
-    else scale++;
-  }
-  if (digits <= CHUNK_DIGITS) return scaled(high, scale);
-  const lowDigits = Math.min(digits - CHUNK_DIGITS, CHUNK_DIGITS);
-  return scaled(high * POWERS[lowDigits]! + low, scale);
 }
 
 function afterSpace(text: Buffer, from: number): number {
