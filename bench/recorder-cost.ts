@@ -59,7 +59,7 @@ function brokerNs(): number {
 
 function workerNs(): number {
   const metrics = new WorkerMetrics({ version: "", slots: 1 });
-  metrics.loaded({ index: 0, model: MODEL } as WorkerModel, 1);
+  metrics.loaded({ index: 0, model: MODEL } as WorkerModel, { provider: "cpu", seconds: 1 });
   const items = Array.from({ length: BATCH_REQUESTS }, () => ({ code: 0 }) as ResultItem);
   return leastNs(() => {
     metrics.batchDone(0, { runs: [{ rows: BATCH_REQUESTS, computeMs: 2 }], waitMs: 1, busyMs: 3 });

@@ -1,7 +1,6 @@
-import { availableParallelism } from "node:os";
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { helpOfOptions, type OptionTable } from "@millrace/runtime";
+import { helpOfOptions, type OptionTable, usableProcessors, wholeProcessors } from "@millrace/runtime";
 import { configureDev, DEV_OPTIONS, type DevOptions, type Role, type RoleTables } from "./dev-configuration.ts";
 import { DevLog } from "./dev-log.ts";
 import { DevPlan } from "./dev-plan.ts";
@@ -45,7 +44,13 @@ export async function runDev(argv: string[]): Promise<void> {
   const { options } = configuration;
   const models = findModels(options.models);
   const programs = { gateway: programOf("gateway"), broker: programOf("broker"), worker: programOf("worker") };
-  const plan = new DevPlan({ configuration, tables, programs, models, processors: availableParallelism() });
+  const plan = new DevPlan({
+    configuration,
+    tables,
+    programs,
+    models,
+    processors: wholeProcessors(usableProcessors()),
+  });
   const log = new DevLog({
     names: plan.names,
     format: options.logFormat,

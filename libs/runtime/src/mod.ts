@@ -51,6 +51,7 @@ export {
   readGivenOptions,
 } from "./options.ts";
 export { PROCESS_METRICS, recordProcess } from "./process-metrics.ts";
+export { type Processors, usableProcessors, wholeProcessors } from "./processors.ts";
 export { isStage, type Stage, STAGES } from "./stage.ts";
 export { isSupervisorMessage, reportReady, type SupervisorMessage } from "./supervision.ts";
 export { parseTestDelay } from "./test-delay.ts";

@@ -28,7 +28,7 @@ export const OPTIONS = defineOptions({
   threads: {
     schema: z.number().int().min(0).max(256),
     default: 0,
-    doc: "onnxruntime threads of one slot; 0 divides the processors that the process may use among the slots.",
+    doc: "onnxruntime threads of one slot; 0 divides the whole processors that the process may use, its container's limit observed, among the slots.",
   },
   bytesMax: {
     schema: z

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { fingerprintOf } from "./fingerprint.ts";
-import { DEFAULT_MANIFEST } from "./manifest.ts";
+import { DEFAULT_MANIFEST, parseManifest } from "./manifest.ts";
 
 const machine = { threads: 2, processor: "Intel(R) Xeon(R) Platinum 8488C CPU @ 2.40GHz" };
 const model = { digest: "0123456789abcdef0123", manifest: DEFAULT_MANIFEST };
@@ -11,8 +11,16 @@ test("a kind of worker is its model file, its device, its threads and its proces
     fingerprintOf({ ...model, digest: "fedcba9876543210" }, machine),
     fingerprintOf(model, { ...machine, threads: 1 }),
     fingerprintOf(model, { ...machine, processor: "Neoverse-N1" }),
+    ...[
+      "intra_op_num_threads: 1, enable_mem_pattern: false",
+      "execution_providers: [cuda]",
+      "enable_cpu_mem_arena: false",
+      "graph_optimization_level: basic",
+    ].map((text) => fingerprintOf({ ...model, manifest: parseManifest(`onnxruntime: { ${text} }`) }, machine)),
   ];
-  expect(new Set([fingerprintOf(model, machine), ...others]).size).toBe(4);
+  expect(new Set([fingerprintOf(model, machine), ...others]).size).toBe(8);
+  const oneThread = { ...model, manifest: parseManifest("onnxruntime: { intra_op_num_threads: 1 }") };
+  expect(fingerprintOf(oneThread, machine)).toBe(fingerprintOf(model, { ...machine, threads: 1 }));
 });
 
 test("simulated devices of other times are of another kind", () => {

@@ -1,4 +1,5 @@
 import type { Manifest } from "./manifest.ts";
+import type { OnnxOptions } from "./onnx-options.ts";
 
 /** What a curve depends on beside the model. */
 export type Machine = {
@@ -21,12 +22,26 @@ export function fingerprintOf(
   { threads, processor }: Machine,
 ): string {
   const { digest, manifest } = model;
-  const { simulated } = manifest;
-  const what =
-    simulated === undefined ? `${digest.slice(0, 16)}/cpu` : `${simulated.baseMs}+${simulated.rowMs}n/simulated`;
+  const { simulated, onnxruntime } = manifest;
+  const what = simulated === undefined ? digest.slice(0, 16) : `${simulated.baseMs}+${simulated.rowMs}n`;
   const name = processor
     .replaceAll(/\([^)]*\)/g, "")
     .replaceAll(/[^\w.@]+/g, "-")
     .slice(0, PROCESSOR_LENGTH_MAX);
-  return `${what}/${threads}/${name}`;
+  const threadsOfRun = simulated === undefined ? (onnxruntime.intraOpNumThreads ?? threads) : threads;
+  return [what, providerOf(manifest), ...deviationsOf(onnxruntime), threadsOfRun, name].join("/");
+}
+
+/** What runs the model, for people and metrics: the first execution provider, or `simulated`. */
+export function providerOf({ simulated, onnxruntime }: Manifest): string {
+  return simulated === undefined ? (onnxruntime.executionProviders[0]?.name ?? "cpu") : "simulated";
+}
+
+/** Options that change how long a run takes, where they are not the default. */
+function deviationsOf({ graphOptimizationLevel, enableCpuMemArena, enableMemPattern }: OnnxOptions): string[] {
+  const deviations: string[] = [];
+  if (graphOptimizationLevel !== "all") deviations.push(`graph-${graphOptimizationLevel}`);
+  if (!enableCpuMemArena) deviations.push("no-arena");
+  if (!enableMemPattern) deviations.push("no-pattern");
+  return deviations;
 }

@@ -25,7 +25,7 @@ export async function createRunner(source: ModelSource, threads: number): Promis
     case "onnxruntime_onnx": {
       // Only when it is needed: the native library costs 40 MB of memory and is not there on every platform.
       const { OnnxRunner } = await import("./onnx-runner.ts");
-      return new OnnxRunner(source.path, threads);
+      return new OnnxRunner(source.path, threads, source.options);
     }
   }
 }

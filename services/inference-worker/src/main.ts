@@ -1,4 +1,4 @@
-import { availableParallelism, cpus } from "node:os";
+import { cpus } from "node:os";
 import {
   createLogger,
   Lifecycle,
@@ -10,6 +10,8 @@ import {
   runMain,
   runUntilSignal,
   startAdminServer,
+  usableProcessors,
+  wholeProcessors,
 } from "@millrace/runtime";
 import packageJson from "../package.json" with { type: "json" };
 import { OPTIONS } from "./config.ts";
@@ -44,7 +46,13 @@ export async function main(argv: string[]): Promise<void> {
   });
   lifecycle.onDrain(() => admin.close());
 
-  const threadsPerSlot = options.threads || Math.max(1, Math.floor(availableParallelism() / options.slots));
+  const processors = usableProcessors();
+  const threadsPerSlot = options.threads || Math.max(1, Math.floor(wholeProcessors(processors) / options.slots));
+  const { slots } = options;
+  logger.info(
+    { processors: processors.count, processorLimit: processors.limit, slots, threadsPerSlot },
+    "worker starts",
+  );
   const testDelays = parseTestDelay(options.testDelay);
   const computeDelayMs = testDelays.get("compute") ?? 0;
   const threads = Array.from({ length: options.slots }, () =>
@@ -66,7 +74,7 @@ export async function main(argv: string[]): Promise<void> {
     threadsPerSlot,
     processor: cpus()[0]?.model ?? process.arch,
     logger,
-    onLoaded: (model, seconds) => metrics.loaded(model, seconds),
+    onLoaded: (model, loading) => metrics.loaded(model, loading),
   });
   if (lifecycle.state !== "starting") return;
   worker = new Worker({

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
-import { DEFAULT_MANIFEST, MANIFEST_KEYS, ManifestError, parseManifest } from "./manifest.ts";
+import { DEFAULT_MANIFEST, MANIFEST_KEYS, ManifestError, ONNX_KEYS, parseManifest } from "./manifest.ts";
 
 test("an empty manifest is the default one", () => {
   expect(parseManifest("")).toEqual(DEFAULT_MANIFEST);
@@ -16,6 +16,13 @@ test("an empty manifest is the default one", () => {
     maxHoldMs: 100,
     batching: undefined,
     files: {},
+    onnxruntime: {
+      executionProviders: [{ name: "cpu", deviceId: undefined }],
+      intraOpNumThreads: undefined,
+      graphOptimizationLevel: "all",
+      enableCpuMemArena: true,
+      enableMemPattern: true,
+    },
     simulated: undefined,
   });
 });
@@ -52,6 +59,7 @@ simulated:
     maxHoldMs: 2,
     batching: true,
     files: { "1/model.onnx": digest },
+    onnxruntime: DEFAULT_MANIFEST.onnxruntime,
     simulated: {
       baseMs: 1.5,
       rowMs: 0.25,
@@ -59,6 +67,28 @@ simulated:
       outputs: [{ name: "y", datatype: "INT64", shape: [-1] }],
     },
   });
+});
+
+test("how onnxruntime runs a model is its own section, in its own words", () => {
+  const text = `
+onnxruntime:
+  execution_providers: [{ name: cuda, device_id: 1 }, cpu]
+  intra_op_num_threads: 3
+  graph_optimization_level: extended
+  enable_cpu_mem_arena: false
+  enable_mem_pattern: false
+`;
+  expect(parseManifest(text).onnxruntime).toEqual({
+    executionProviders: [
+      { name: "cuda", deviceId: 1 },
+      { name: "cpu", deviceId: undefined },
+    ],
+    intraOpNumThreads: 3,
+    graphOptimizationLevel: "extended",
+    enableCpuMemArena: false,
+    enableMemPattern: false,
+  });
+  expect(parseManifest("onnxruntime: {}")).toEqual(DEFAULT_MANIFEST);
 });
 
 const simulated = (rest: string) => `platform: simulated\nsimulated: { ${rest} }`;
@@ -79,6 +109,22 @@ test.each<[string, string]>([
   ["batching: sometimes", 'batching: must be true or false, got "sometimes"'],
   ["description: 5", "description: must be a text, got 5"],
   ["platform: triton", 'platform: must be one of onnxruntime_onnx, simulated, got "triton"'],
+  ["onnxruntime: { threads: 1 }", 'onnxruntime: unknown key "threads"'],
+  ["onnxruntime: { execution_providers: [] }", "onnxruntime.execution_providers: must not be empty"],
+  [
+    "onnxruntime: { execution_providers: [{ name: cuda, device: 1 }] }",
+    'onnxruntime.execution_providers[0]: unknown key "device"',
+  ],
+  ["onnxruntime: { execution_providers: [5] }", "onnxruntime.execution_providers[0]: must be a name, such as cpu"],
+  ["onnxruntime: { intra_op_num_threads: 0 }", "onnxruntime.intra_op_num_threads: must be at least 1, got 0"],
+  [
+    "onnxruntime: { graph_optimization_level: most }",
+    'must be one of disabled, basic, extended, layout, all, got "most"',
+  ],
+  [
+    `onnxruntime: {}\n${simulated(`inputs: ${TENSOR}, outputs: ${TENSOR}`)}`,
+    "onnxruntime: needs platform: onnxruntime_onnx",
+  ],
   ["platform: simulated", "simulated: is needed where platform is simulated"],
   [`simulated: { inputs: ${TENSOR}, outputs: ${TENSOR} }`, "simulated: needs platform: simulated"],
   [simulated(`outputs: ${TENSOR}`), "simulated.inputs: is missing"],
@@ -118,7 +164,7 @@ test("every mistake is named at once, the datatypes that there are too", () => {
 test("the documentation has every key, no other, and examples that work", async () => {
   const page = await readFile(new URL("../../../docs/model-repository.md", import.meta.url), "utf8");
   const keys = Array.from(page.matchAll(/^\| `(\w+)` \|/gm), ([, key]) => key);
-  expect(keys).toEqual(MANIFEST_KEYS);
+  expect(keys).toEqual([...MANIFEST_KEYS, ...ONNX_KEYS]);
   const examples = Array.from(page.matchAll(/```yaml\n(.*?)```/gs), ([, text]) => text!);
   expect(examples.length).toBe(2);
   for (const text of examples) expect(() => parseManifest(text)).not.toThrow();

@@ -1,6 +1,7 @@
 import { DATATYPES, type Datatype, FREE, LIMITS, type TensorSpec } from "@millrace/protocol";
 import { parse, YAMLParseError } from "yaml";
 import { z } from "zod";
+import { DEFAULT_ONNX_OPTIONS, GRAPH_OPTIMIZATION_LEVELS, type OnnxOptions } from "./onnx-options.ts";
 
 /** The file beside a model's versions that says what the model file cannot. */
 export const MANIFEST_FILE = "model.yaml";
@@ -46,6 +47,7 @@ export type Manifest = {
   readonly batching: boolean | undefined;
   /** SHA-256 in lower-case hex by path, relative to the model's folder, "/" between its parts. */
   readonly files: Readonly<Record<string, string>>;
+  readonly onnxruntime: OnnxOptions;
   /** Set where the platform is `simulated`. */
   readonly simulated: SimulatedDevice | undefined;
 };
@@ -74,6 +76,30 @@ const outputSpecs = inputSpecs.refine((specs) => specs.every(({ shape }) => !sha
   error: "only the first dimension of a simulated output may be -1",
 });
 
+const executionProvider = z.union(
+  [
+    z
+      .string()
+      .min(1)
+      .transform((name) => ({ name, deviceId: undefined })),
+    z
+      .strictObject({ name: z.string().min(1), device_id: z.int().min(0).max(1_023).optional() })
+      .transform(({ name, device_id: deviceId }) => ({ name, deviceId })),
+  ],
+  { error: "must be a name, such as cpu, or { name: cuda, device_id: 0 }" },
+);
+
+const onnxOptions = z.strictObject({
+  execution_providers: z.array(executionProvider).min(1).max(8).optional(),
+  intra_op_num_threads: z.int().min(1).max(256).optional(),
+  graph_optimization_level: z.enum(GRAPH_OPTIMIZATION_LEVELS).default(DEFAULT_ONNX_OPTIONS.graphOptimizationLevel),
+  enable_cpu_mem_arena: z.boolean().default(DEFAULT_ONNX_OPTIONS.enableCpuMemArena),
+  enable_mem_pattern: z.boolean().default(DEFAULT_ONNX_OPTIONS.enableMemPattern),
+});
+
+/** Every key of the section `onnxruntime`. */
+export const ONNX_KEYS: readonly string[] = Object.keys(onnxOptions.shape);
+
 const schema = z
   .strictObject({
     description: z.string().default(""),
@@ -87,6 +113,7 @@ const schema = z
     batching: z.boolean().optional(),
     files: z.record(relativePath, z.strictObject({ sha256 })).default({}),
     platform: z.enum(["onnxruntime_onnx", "simulated"]).default("onnxruntime_onnx"),
+    onnxruntime: onnxOptions.optional(),
     simulated: z
       .strictObject({
         base_ms: milliseconds.default(0),
@@ -103,6 +130,10 @@ const schema = z
   .refine(({ platform, simulated }) => platform === "simulated" || simulated === undefined, {
     path: ["simulated"],
     error: "needs platform: simulated",
+  })
+  .refine(({ platform, onnxruntime }) => platform === "onnxruntime_onnx" || onnxruntime === undefined, {
+    path: ["onnxruntime"],
+    error: "needs platform: onnxruntime_onnx",
   })
   .refine(({ timeout_ms: timeoutMs, slo_ms: sloMs }) => sloMs === undefined || sloMs <= (timeoutMs ?? TIMEOUT_MS_MAX), {
     path: ["slo_ms"],
@@ -159,7 +190,18 @@ function toManifest(raw: z.output<typeof schema>): Manifest {
     maxHoldMs: raw.max_hold_ms,
     batching: raw.batching,
     files: Object.fromEntries(Object.entries(raw.files).map(([path, file]) => [path, file.sha256.toLowerCase()])),
+    onnxruntime: raw.onnxruntime === undefined ? DEFAULT_ONNX_OPTIONS : toOnnxOptions(raw.onnxruntime),
     simulated,
+  };
+}
+
+function toOnnxOptions(raw: z.output<typeof onnxOptions>): OnnxOptions {
+  return {
+    executionProviders: raw.execution_providers ?? DEFAULT_ONNX_OPTIONS.executionProviders,
+    intraOpNumThreads: raw.intra_op_num_threads,
+    graphOptimizationLevel: raw.graph_optimization_level,
+    enableCpuMemArena: raw.enable_cpu_mem_arena,
+    enableMemPattern: raw.enable_mem_pattern,
   };
 }
 

@@ -1,5 +1,5 @@
-import { availableParallelism } from "node:os";
 import { parseArgs } from "node:util";
+import { usableProcessors, wholeProcessors } from "@millrace/runtime";
 import { curveOf } from "./announced-curve.ts";
 import { type RepositoryModel, scanRepository } from "./repository.ts";
 import { type RunnerThread, startRunnerThread } from "./runner-host.ts";
@@ -92,7 +92,7 @@ async function main(): Promise<void> {
   // Whoever asked is gone.
   process.on("disconnect", () => process.exit(1));
   process.env["ORT_DISABLE_TELEMETRY"] ??= "1";
-  const threads = Number(values.threads) || availableParallelism();
+  const threads = Number(values.threads) || wholeProcessors(usableProcessors());
   const thread = startRunnerThread({ threads });
   const options = { rowsMax: Number(values["rows-max"]), sweepMs: Number(values.seconds) * 1000, threads };
   const all = await scanRepository(values.models);

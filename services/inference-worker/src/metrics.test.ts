@@ -28,7 +28,7 @@ const MODEL: WorkerModel = {
 
 function loadedMetrics(): WorkerMetrics {
   const metrics = new WorkerMetrics({ version: "0.0.0", slots: 2 });
-  metrics.loaded(MODEL, 1.5);
+  metrics.loaded(MODEL, { provider: "cpu", seconds: 1.5 });
   return metrics;
 }
 
@@ -55,13 +55,13 @@ test("a model that is loaded is shown with its digest, and with 0 for what has n
 
 test("the slots are those of the worker, and not of each of its models", () => {
   const metrics = loadedMetrics();
-  metrics.loaded({ ...MODEL, index: 4, model: { ...MODEL.model, name: "faces" } }, 1);
+  metrics.loaded({ ...MODEL, index: 4, model: { ...MODEL.model, name: "faces" } }, { provider: "cuda", seconds: 1 });
   expect(metrics.values.series("millrace_worker_slots")).toMatchObject([{ labels: {}, recorder: { value: 2 } }]);
 });
 
 test("a model that cannot serve has no series", () => {
   const metrics = new WorkerMetrics({ version: "0.0.0", slots: 2 });
-  metrics.loaded({ ...MODEL, model: { ...MODEL.model, state: "failed" } }, 1);
+  metrics.loaded({ ...MODEL, model: { ...MODEL.model, state: "failed" } }, { provider: "cpu", seconds: 1 });
   expect(metrics.values.series("millrace_worker_model_info")).toEqual([]);
 });
 

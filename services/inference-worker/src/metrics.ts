@@ -62,12 +62,12 @@ export class WorkerMetrics implements WorkerObserver {
     this.values.gauge("millrace_worker_slots", {}).set(slots);
   }
 
-  /** Takes a model that was loaded in so many seconds, or that cannot serve; the latter has no series. */
-  loaded({ index, model }: WorkerModel, seconds: number): void {
+  /** Takes a model that was loaded, or that cannot serve; the latter has no series. */
+  loaded({ index, model }: WorkerModel, loading: { readonly provider: string; readonly seconds: number }): void {
     if (model.state !== "ready") return;
     const { values } = this;
     const { name, version, digest } = model;
-    const provider = model.platform === "simulated" ? "simulated" : "cpu";
+    const { provider, seconds } = loading;
     values.gauge("millrace_worker_model_info", { model: name, version, sha256: digest, provider }).set(1);
     values.gauge("millrace_worker_model_load_seconds", { model: name, version }).set(seconds);
     for (const reason of USUAL_ERRORS) values.counter("millrace_worker_errors_total", { model: name, reason });

@@ -1,7 +1,7 @@
 import { encodeTensorList, LIMITS, type TensorSpec, type WorkerModel } from "@millrace/protocol";
 import type { Logger } from "@millrace/runtime";
 import { announcedPoints, curveOf } from "./announced-curve.ts";
-import { fingerprintOf } from "./fingerprint.ts";
+import { fingerprintOf, providerOf } from "./fingerprint.ts";
 import { describeModel, type LoadOutcome } from "./model-description.ts";
 import { type RepositoryModel, scanRepository } from "./repository.ts";
 import type { LoadedModel } from "./runner.ts";
@@ -18,8 +18,8 @@ export type LoaderOptions = {
   /** Name of the processor. */
   readonly processor: string;
   readonly logger: Logger;
-  /** Is told of every model that was tried, and how long that took, in seconds. */
-  readonly onLoaded: (model: WorkerModel, seconds: number) => void;
+  /** Is told of every model that was tried, what runs it, and how long loading took, in seconds. */
+  readonly onLoaded: (model: WorkerModel, loading: { readonly provider: string; readonly seconds: number }) => void;
 };
 
 /**
@@ -37,7 +37,8 @@ export async function loadModels(options: LoaderOptions): Promise<WorkerModel[]>
     const startedMs = performance.now();
     const model = await loadModel(options, one, index);
     models.push(model);
-    options.onLoaded(model, (performance.now() - startedMs) / 1000);
+    const seconds = (performance.now() - startedMs) / 1000;
+    options.onLoaded(model, { provider: providerOf(one.manifest), seconds });
   }
   return models;
 }

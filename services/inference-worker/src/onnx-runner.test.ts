@@ -5,6 +5,7 @@ import { type Datatype, encodeStrings, FREE } from "@millrace/protocol";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { encodeOnnxModel, type OnnxModel } from "../../../tests/support/onnx-model.ts";
 import { createRunner, HostedModel } from "./hosted-model.ts";
+import { DEFAULT_ONNX_OPTIONS, type OnnxOptions } from "./onnx-options.ts";
 import type { BatchTensor, ModelLimits } from "./runner.ts";
 
 const LIMITS: ModelLimits = { maxBatchSize: 4, batching: undefined };
@@ -147,6 +148,36 @@ test.each<[string, () => Promise<HostedModel>, RegExp]>([
     code: "model_not_ready",
     message: expect.stringMatching(message),
   });
+});
+
+test.each<[string, RegExp]>([
+  ["abacus", /this onnxruntime has no execution provider "abacus"; it has cpu, /],
+  ["cuda", /the libraries of the execution provider "cuda" are not installed|no execution provider "cuda"/],
+])("an execution provider that cannot be had is told: %s", async (name, message) => {
+  const path = join(dir, `${name}.onnx`);
+  await writeFile(path, encodeOnnxModel(identity("FP32")));
+  const options = { ...DEFAULT_ONNX_OPTIONS, executionProviders: [{ name, deviceId: undefined }] };
+  const runner = await createRunner({ platform: "onnxruntime_onnx", path, options }, 1);
+  await expect(HostedModel.load(runner, LIMITS)).rejects.toMatchObject({
+    code: "model_not_ready",
+    message: expect.stringMatching(message),
+  });
+});
+
+test("the options of a model reach onnxruntime: without optimisation, arena and pattern it answers the same", async () => {
+  const path = join(dir, "plain.onnx");
+  await writeFile(path, encodeOnnxModel(unary({ op: "Relu" })));
+  const options: OnnxOptions = {
+    executionProviders: [{ name: "cpu", deviceId: undefined }],
+    intraOpNumThreads: 2,
+    graphOptimizationLevel: "disabled",
+    enableCpuMemArena: false,
+    enableMemPattern: false,
+  };
+  const model = await HostedModel.load(await createRunner({ platform: "onnxruntime_onnx", path, options }, 1), LIMITS);
+  const data = Float32Array.of(-1, 2, -3, 4).buffer;
+  const { outputs } = await model.run([{ name: "x", datatype: "FP32", shape: [1, 4], data }]);
+  expect(Array.from(new Float32Array(outputs[0]!.data))).toEqual([0, 2, 0, 4]);
 });
 
 test("a missing file is named", async () => {

@@ -1,7 +1,8 @@
 import { stat } from "node:fs/promises";
 import { isMarkedAsUntransferable } from "node:worker_threads";
 import { type Datatype, decodeStrings, elementCount, encodeStrings, FREE, type TensorSpec } from "@millrace/protocol";
-import { InferenceSession, Tensor } from "onnxruntime-node";
+import { env, InferenceSession, listSupportedBackends, Tensor } from "onnxruntime-node";
+import { DEFAULT_ONNX_OPTIONS, type OnnxOptions } from "./onnx-options.ts";
 import type { BatchTensor, ModelSignature, Ran, Runner } from "./runner.ts";
 import { RunnerError } from "./runner.ts";
 
@@ -31,36 +32,48 @@ const datatypeOf = new Map<string, OrtDatatype>(
 /** ONNX's own names of the element types that the binding reports by number when it refuses a model. */
 const UNSUPPORTED_TYPES: Readonly<Record<string, string>> = { 14: "COMPLEX64", 15: "COMPLEX128", 16: "BFLOAT16" };
 
+// What goes wrong is in the exceptions; onnxruntime would write it on stderr a second time, in its own form.
+env.logLevel = "fatal";
+
 /**
- * Runs one ONNX file with onnxruntime on the processor. The only file that imports onnxruntime-node.
+ * Runs one ONNX file with onnxruntime, on the processor where its options do not say otherwise. The only file that imports
+ * onnxruntime-node.
  *
- * `threads` is the number of threads inside one operator, 1 or more, the calling one among them. They do not spin while they
+ * `threads` is the number of threads inside one operator, 1 or more, the calling one among them; the options of the model may
+ * say another. They do not spin while they
  * wait: with two threads and a short run every 10 ms, spinning used 0.9 of a core and not spinning 0.04 (1.30, two cores), and
  * that core is wanted by the event loops beside it.
  */
 export class OnnxRunner implements Runner {
   readonly #path: string;
   readonly #threads: number;
+  readonly #options: OnnxOptions;
   #session: InferenceSession | undefined;
   #inputs: readonly TensorSpec[] = [];
   #outputs: readonly TensorSpec[] = [];
 
-  constructor(path: string, threads: number) {
+  constructor(path: string, threads: number, options: OnnxOptions = DEFAULT_ONNX_OPTIONS) {
     this.#path = path;
-    this.#threads = threads;
+    this.#threads = options.intraOpNumThreads ?? threads;
+    this.#options = options;
   }
 
   async load(): Promise<ModelSignature> {
     const fileBytes = (await stat(this.#path)).size;
     const bytesBefore = process.memoryUsage.rss();
+    const { executionProviders, graphOptimizationLevel, enableCpuMemArena, enableMemPattern } = this.#options;
+    checkProviders(executionProviders);
     try {
       this.#session = await InferenceSession.create(this.#path, {
-        executionProviders: ["cpu"],
-        graphOptimizationLevel: "all",
+        executionProviders: executionProviders.map(({ name, deviceId }) =>
+          deviceId === undefined ? name : { name, deviceId },
+        ),
+        graphOptimizationLevel,
+        enableCpuMemArena,
+        enableMemPattern,
         executionMode: "sequential",
         intraOpNumThreads: this.#threads,
         interOpNumThreads: 1,
-        // What goes wrong is in the exceptions; onnxruntime would write it on stderr a second time, in its own form.
         logSeverityLevel: 4,
         // Becomes session.intra_op.allow_spinning; every value must be a string.
         extra: { session: { intra_op: { allow_spinning: "0" }, inter_op: { allow_spinning: "0" } } },
@@ -93,6 +106,13 @@ export class OnnxRunner implements Runner {
     this.#session = undefined;
     await session?.release();
   }
+}
+
+function checkProviders(wanted: OnnxOptions["executionProviders"]): void {
+  const known = listSupportedBackends().map(({ name }) => name);
+  const unknown = wanted.find(({ name }) => !known.includes(name));
+  if (unknown === undefined) return;
+  throw new Error(`this onnxruntime has no execution provider "${unknown.name}"; it has ${known.join(", ")}`);
 }
 
 function toSpec(kind: "input" | "output", metadata: InferenceSession.ValueMetadata): TensorSpec {
@@ -155,6 +175,10 @@ function describeLoadError(error: unknown, path: string): string {
   const [, type] = /^Unsupported data type: (\d+)$/.exec(message) ?? [];
   if (type !== undefined) {
     return `it has an input or output of type ${UNSUPPORTED_TYPES[type] ?? `number ${type}`}, which onnxruntime-node cannot carry`;
+  }
+  const [, provider] = /ExecutionProvider_(\w+): Failed to load shared library/.exec(message) ?? [];
+  if (provider !== undefined) {
+    return `the libraries of the execution provider "${provider.toLowerCase()}" are not installed, or not of the right version`;
   }
   if (/protobuf parsing failed/i.test(message)) return "the file is not an ONNX model, or it is damaged";
   // onnxruntime starts with "Load model from PATH failed:", and the path is known to whoever reads the reason.

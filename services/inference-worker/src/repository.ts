@@ -159,7 +159,8 @@ async function resolveModel({ modelsDir, name, manifest, candidate, folder }: Re
       return { ...found, digest: "", source: { platform: "simulated", device: manifest.simulated } };
     }
     const modelPath = folder === "" ? join(modelsDir, path) : join(modelsDir, path, file ?? "");
-    return { ...found, digest: await sha256Of(modelPath), source: { platform: "onnxruntime_onnx", path: modelPath } };
+    const source = { platform: "onnxruntime_onnx", path: modelPath, options: manifest.onnxruntime } as const;
+    return { ...found, digest: await sha256Of(modelPath), source };
   } catch (error) {
     return fail(`cannot be read: ${describeFileError(error)}`);
   }

@@ -1,5 +1,6 @@
 import type { Datatype, ErrorCode, TensorSpec } from "@millrace/protocol";
 import type { SimulatedDevice } from "./manifest.ts";
+import type { OnnxOptions } from "./onnx-options.ts";
 
 /**
  * One input or output of a run, for all rows of the batch. `data` is raw little-endian, row-major, unpadded, and holds the
@@ -15,7 +16,7 @@ export type BatchTensor = {
 
 /** Where a model comes from, and with it which runner runs it. */
 export type ModelSource =
-  | { readonly platform: "onnxruntime_onnx"; readonly path: string }
+  | { readonly platform: "onnxruntime_onnx"; readonly path: string; readonly options?: OnnxOptions }
   | { readonly platform: "simulated"; readonly device: SimulatedDevice };
 
 /**
