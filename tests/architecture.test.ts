@@ -33,6 +33,7 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
     "access-logger",
     "parse-pool",
     "parse-thread",
+    "compression", // zlib, on threads of its own
     "inference-call", // reads the clock for Server-Timing, and delays for tests
     "request-id", // random bytes, and a counter of the process
   ],

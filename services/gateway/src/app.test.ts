@@ -1,4 +1,6 @@
 import type { ModelDescription } from "@millrace/protocol";
+import fc from "fast-check";
+import { deflateSync, gunzipSync, gzipSync, inflateSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { createApp, type GatewayApp } from "./app.ts";
 import type { CallEnd } from "./call-end.ts";
@@ -232,8 +234,12 @@ test("features that are missing are refused by name", async () => {
     501,
     "binary tensor data (header Inference-Header-Content-Length) is not supported here",
   ]);
-  const compressed = await infer(app, inferBody(), { "content-encoding": "gzip" });
-  expect([compressed.status, compressed.body.code]).toEqual([501, "unsupported"]);
+  const compressed = await infer(app, inferBody(), { "content-encoding": "br" });
+  expect([compressed.status, compressed.body, compressed.headers.get("accept-encoding")]).toEqual([
+    501,
+    { error: 'Content-Encoding "br" is not supported; gzip, deflate are', code: "unsupported" },
+    "gzip, deflate",
+  ]);
   expect((await infer(app, inferBody(), { "content-encoding": "identity" })).status).toBe(200);
   for (const { path, feature } of UNSUPPORTED_ROUTES) {
     for (const method of ["GET", "POST"]) {
@@ -510,6 +516,115 @@ test("the limits of JSON and of bodies hold for binary ones; the content type do
     expect(await inferBinary(appOf(), body, { "content-type": type })).toMatchObject({ status: 200 });
     expect((await infer(appOf(), inferBody(), { "content-type": type })).status).toBe(200);
   }
+});
+
+const wide = testModel({
+  maxBatchSize: 1000,
+  maxRequestRows: 1000,
+  inputs: [{ name: "x", datatype: "FP32", shape: [-1, 4] }],
+});
+const wideValues = Array.from({ length: 400 }, (_, i) => i / 8);
+const wideBlob = Buffer.from(Float32Array.from(wideValues).buffer);
+const wideJson = JSON.stringify({
+  parameters: { binary_data_output: true },
+  inputs: [{ name: "x", datatype: "FP32", shape: [100, 4], parameters: { binary_data_size: 1600 } }],
+});
+
+test("bodies and answers in gzip and deflate, JSON and binary: the JSON's length counts expanded bytes", async () => {
+  const app = appOf(new EchoInference([wide]));
+  for (const [coding, compress, expand] of [
+    ["gzip", gzipSync, gunzipSync],
+    ["deflate", deflateSync, inflateSync],
+  ] as const) {
+    const given = { "content-encoding": coding, "accept-encoding": coding };
+    const ask = async (body: Buffer, more: Record<string, string> = {}) => {
+      const init = { method: "POST", body: compress(body), headers: { ...given, ...more } };
+      const response = await app.request("/v2/models/echo/infer", init);
+      const compressed = Buffer.from(await response.arrayBuffer());
+      expect([response.status, response.headers.get("content-encoding")]).toEqual([200, coding]);
+      expect(response.headers.get("server-timing")).toContain("encode;dur=");
+      return { headers: response.headers, bytes: expand(compressed) };
+    };
+    const json = await ask(Buffer.from(inferBody(wideValues)));
+    expect(json.headers.get("content-type")).toBe("application/json");
+    expect(JSON.parse(json.bytes.toString())).toMatchObject({ outputs: [{ data: wideValues }] });
+    const length = { "inference-header-content-length": String(wideJson.length) };
+    const binary = await ask(Buffer.concat([Buffer.from(wideJson), wideBlob]), length);
+    expect(binary.headers.get("content-type")).toBe("application/octet-stream");
+    const jsonBytes = Number(binary.headers.get("inference-header-content-length"));
+    expect(binary.bytes.subarray(jsonBytes)).toEqual(wideBlob);
+  }
+});
+
+test("answers that are short, or errors, or not asked for in a coding are sent as they are", async () => {
+  const app = appOf(new EchoInference([wide]));
+  for (const [body, accept] of [
+    [inferBody(), "gzip"],
+    ["{", "gzip"],
+    [inferBody(wideValues), "br"],
+    [inferBody(wideValues), "gzip;q=0"],
+  ] as const) {
+    const { headers } = await infer(app, body, { "accept-encoding": accept });
+    expect(headers.get("content-encoding")).toBeNull();
+  }
+});
+
+test("bombs, broken and cut compressed bodies are refused; the limit holds for what comes out", async () => {
+  const app = appOf(undefined, { jsonBytesMax: 100_000, bodyBytesMax: 200_000 });
+  const refusal = async (body: Buffer<ArrayBuffer>, more: Record<string, string> = {}) => {
+    const headers = { "content-encoding": "gzip", ...more };
+    const { status, body: answer } = await ask(app, "/v2/models/echo/infer", { method: "POST", body, headers });
+    return [status, answer.code, answer.error];
+  };
+  const bomb = gzipSync(Buffer.alloc(64 * 1024 * 1024, " "));
+  expect(bomb.byteLength).toBeLessThan(100_000);
+  const before = process.memoryUsage().arrayBuffers;
+  expect(await refusal(bomb)).toEqual([413, "body_too_large", "the body is larger than 100000 bytes"]);
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(8 * 1024 * 1024);
+  expect(await refusal(bomb, { "inference-header-content-length": "2" })).toEqual([
+    413,
+    "body_too_large",
+    "the body is larger than 200000 bytes",
+  ]);
+  const good = gzipSync(inferBody());
+  expect((await refusal(good.subarray(0, -9))).slice(0, 2)).toEqual([400, "invalid_request"]);
+  expect((await refusal(Buffer.concat([good, Buffer.from("more")]))).slice(0, 2)).toEqual([400, "invalid_request"]);
+  expect((await refusal(Buffer.from(inferBody()))).slice(0, 2)).toEqual([400, "invalid_request"]);
+  expect((await refusal(deflateSync(inferBody()))).slice(0, 2)).toEqual([400, "invalid_request"]);
+  expect((await refusal(gzipSync(""))).slice(0, 2)).toEqual([400, "invalid_json"]);
+  expect((await refusal(Buffer.alloc(0))).slice(0, 1)).toEqual([400]);
+  expect(app.inFlight()).toBe(0);
+});
+
+test("any cut or flipped bit of a compressed body: an error in the form, or the very answer", async () => {
+  const app = appOf(new EchoInference([wide]));
+  const json = Buffer.from(wideJson);
+  const whole = Buffer.concat([json, wideBlob]);
+  const headers = { "inference-header-content-length": String(json.byteLength) };
+  const change = fc.record({
+    coding: fc.constantFrom("gzip" as const, "deflate" as const, "identity" as const),
+    kind: fc.constantFrom("cut", "flip", "none"),
+    at: fc.nat(),
+  });
+  await fc.assert(
+    fc.asyncProperty(change, async ({ coding, kind, at }) => {
+      const sent = coding === "gzip" ? gzipSync(whole) : coding === "deflate" ? deflateSync(whole) : Buffer.from(whole);
+      const where = at % sent.byteLength;
+      if (kind === "flip") sent[where]! ^= 1 << (at % 8);
+      const body = kind === "cut" ? sent.subarray(0, where) : sent;
+      const init = { method: "POST", body, headers: { ...headers, "content-encoding": coding } };
+      const response = await app.request("/v2/models/echo/infer", init);
+      const bytes = Buffer.from(await response.arrayBuffer());
+      if (response.status !== 200) {
+        expect([400, 404, 500, 501]).toContain(response.status);
+        expect(Object.keys(JSON.parse(bytes.toString()) as object)).toEqual(["error", "code"]);
+        return;
+      }
+      const jsonBytes = Number(response.headers.get("inference-header-content-length"));
+      if (kind !== "flip" || coding !== "identity") expect(bytes.subarray(jsonBytes)).toEqual(wideBlob);
+    }),
+    { numRuns: 300 },
+  );
 });
 
 test("bodies that are not UTF-8, not JSON or too large", async () => {

@@ -5,6 +5,8 @@ import { timeoutOf, type TimeoutBounds } from "./budget.ts";
 import { bodyTooLarge } from "./body-buffer.ts";
 import { type CallEnd, type CallObserver, refuse } from "./call-end.ts";
 import { type CallHeaders, readCallHeaders } from "./call-headers.ts";
+import { compress, COMPRESS_BYTES_MIN, expand } from "./compression.ts";
+import { ACCEPTED_CODINGS, answerCoding, type Coding, requestCoding } from "./content-coding.ts";
 import { errorResponse } from "./error-response.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Inference, InferenceAnswer } from "./inference.ts";
@@ -46,11 +48,13 @@ export type FormRequest = InputSet & {
   readonly priority: number;
 };
 
+type ServedAnswer = InferenceAnswer & { readonly ok: true };
+
 /** What an answer is written from. */
 export type FormAnswer<Request> = {
   readonly model: ModelDescription;
   readonly request: Request;
-  readonly answer: InferenceAnswer & { readonly ok: true };
+  readonly answer: ServedAnswer;
   /** Since the request's head was there. */
   readonly latencyMs: number;
   readonly httpRequestId: string;
@@ -88,6 +92,7 @@ class InferenceCall<Request extends FormRequest> {
   readonly #model: ModelDescription;
   readonly #headers: CallHeaders;
   readonly #jsonBytes: number;
+  readonly #coding: Coding | undefined;
   #state: CallState = "reading";
   #handle = 0;
   #parseJob: ParseJob | undefined;
@@ -99,7 +104,7 @@ class InferenceCall<Request extends FormRequest> {
   constructor(
     door: Door,
     exchange: Exchange,
-    to: { form: Form<Request>; model: ModelDescription; headers: CallHeaders; jsonBytes: number },
+    to: { form: Form<Request>; model: ModelDescription; headers: CallHeaders } & BodyForm,
   ) {
     this.#door = door;
     this.#exchange = exchange;
@@ -107,14 +112,19 @@ class InferenceCall<Request extends FormRequest> {
     this.#model = to.model;
     this.#headers = to.headers;
     this.#jsonBytes = to.jsonBytes;
+    this.#coding = to.coding;
   }
 
   start(): void {
     this.#door.inFlight++;
     this.#door.observer.began(this.#model);
     this.#exchange.onGone(() => this.#onGone());
+    this.#exchange.readBody(this.#bodyBytesMax, (body) => this.#onBody(body));
+  }
+
+  get #bodyBytesMax(): number {
     const { jsonBytesMax, bodyBytesMax } = this.#door.limits;
-    this.#exchange.readBody(this.#jsonBytes === ALL_JSON ? jsonBytesMax : bodyBytesMax, (body) => this.#onBody(body));
+    return this.#jsonBytes === ALL_JSON ? jsonBytesMax : bodyBytesMax;
   }
 
   #onGone(): void {
@@ -132,6 +142,15 @@ class InferenceCall<Request extends FormRequest> {
     if (this.#state !== "reading") return;
     this.#state = "preparing";
     if (body instanceof Refusal) return this.#refuse(body);
+    if (this.#coding === undefined) return this.#onPlainBody(body);
+    expand(body, { coding: this.#coding, bytesMax: this.#bodyBytesMax }, (expanded) => {
+      if (this.#state !== "preparing") return;
+      if (expanded instanceof Refusal) this.#refuse(expanded);
+      else this.#onPlainBody(expanded);
+    });
+  }
+
+  #onPlainBody(body: Buffer): void {
     if (this.#door.delays === undefined) this.#parse(body);
     else this.#pause("parse", () => this.#parse(body));
   }
@@ -233,14 +252,24 @@ class InferenceCall<Request extends FormRequest> {
       const httpRequestId = this.#exchange.requestId;
       const body = this.#form.write({ model: this.#model, request, answer, latencyMs, httpRequestId });
       if (body instanceof Refusal) return this.#refuse(body, answer, answeredMs);
-      const own = this.#durations(answeredMs);
-      const timing = serverTiming(own, answer.stages, answer);
-      if (typeof body === "string") this.#exchange.send(200, ["server-timing", timing], body);
-      else this.#exchange.send(200, ["server-timing", timing, ...binaryHeaders(body)], body.parts);
-      this.#end(undefined, { own, behind: answer.stages });
+      const out = typeof body === "string" ? body : partsOf(body);
+      const coding = isLong(out) ? answerCoding(this.#exchange.header("accept-encoding")) : undefined;
+      if (coding === undefined) return this.#send(answer, answeredMs, out);
+      compress(typeof out === "string" ? out : out.parts, coding, (compressed) => {
+        if (this.#state === "done") return;
+        this.#send(answer, answeredMs, compressed === undefined ? out : encoded(out, coding, compressed));
+      });
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  #send(answer: ServedAnswer, answeredMs: number, out: string | Parts): void {
+    const own = this.#durations(answeredMs);
+    const timing = serverTiming(own, answer.stages, answer);
+    if (typeof out === "string") this.#exchange.send(200, ["server-timing", timing], out);
+    else this.#exchange.send(200, ["server-timing", timing, ...out.headers], out.parts);
+    this.#end(undefined, { own, behind: answer.stages });
   }
 
   /** What the gateway itself took, of an answer that is about to be sent. */
@@ -293,22 +322,39 @@ class InferenceCall<Request extends FormRequest> {
 const FULL_RETRY_AFTER_MS = 1000;
 
 /** Whether a call may come in at all, whatever it asks for; checked before its body is read. */
-function refusalAtDoor(door: Door, exchange: Exchange): Refusal | undefined {
+function refusalAtDoor(door: Door): Refusal | undefined {
   if (door.isRefusing()) return new Refusal("draining", "this gateway is shutting down");
   if (door.inFlight >= door.limits.inFlightMax) {
     const text = `${door.limits.inFlightMax} requests are in flight, no more are accepted`;
     return new Refusal("queue_full", text, FULL_RETRY_AFTER_MS);
   }
-  const encoding = exchange.header("content-encoding");
-  if (encoding !== undefined && encoding !== "identity") {
-    return new Refusal("unsupported", "compressed bodies (header Content-Encoding) are not supported");
-  }
   return undefined;
 }
 
-/** The headers of an answer that is not JSON alone. */
-function binaryHeaders({ jsonBytes }: BinaryAnswer): readonly string[] {
-  return ["content-type", "application/octet-stream", "inference-header-content-length", String(jsonBytes)];
+/** How a request's body came. */
+type BodyForm = {
+  /** Of the JSON at its start, once it is expanded; or ALL_JSON. */
+  readonly jsonBytes: number;
+  readonly coding: Coding | undefined;
+};
+
+/** An answer that is not JSON text alone: its bytes, and the headers that tell what they are. */
+type Parts = { readonly parts: readonly Uint8Array[]; readonly headers: readonly string[] };
+
+function partsOf({ parts, jsonBytes }: BinaryAnswer): Parts {
+  const length = ["inference-header-content-length", String(jsonBytes)];
+  return { parts, headers: ["content-type", "application/octet-stream", ...length] };
+}
+
+/** The length of the JSON stays what it is before the whole is compressed. */
+function encoded(out: string | Parts, coding: Coding, bytes: Buffer): Parts {
+  const headers = typeof out === "string" ? ["content-type", "application/json"] : out.headers;
+  return { parts: [bytes], headers: [...headers, "content-encoding", coding, "vary", "accept-encoding"] };
+}
+
+function isLong(out: string | Parts): boolean {
+  if (typeof out === "string") return out.length >= COMPRESS_BYTES_MIN;
+  return out.parts.reduce((sum, { byteLength }) => sum + byteLength, 0) >= COMPRESS_BYTES_MIN;
 }
 
 /** How much of the body is JSON: `invalid_request` where the header makes no sense, `body_too_large`, or `unsupported` by the form. */
@@ -332,17 +378,19 @@ export function serveInference<Request extends FormRequest>(
   ask: { readonly form: Form<Request>; readonly name: string | Refusal; readonly version: string },
 ): void {
   const { form, name, version } = ask;
-  const refuseCall = (refusal: Refusal): void => {
+  const refuseCall = (refusal: Refusal, more: readonly string[] = []): void => {
     const known = name instanceof Refusal ? undefined : door.inference.models.find(name, version);
-    refuse(exchange, refusal, { observer: door.observer, model: known?.model });
+    refuse(exchange, refusal, { observer: door.observer, model: known?.model, headers: more });
   };
-  const refusal = refusalAtDoor(door, exchange);
+  const refusal = refusalAtDoor(door);
   if (refusal !== undefined) return refuseCall(refusal);
   const headers = readCallHeaders(exchange);
   if (headers instanceof Refusal) return refuseCall(headers);
   const jsonBytes = jsonBytesOf(exchange, form, door);
   if (jsonBytes instanceof Refusal) return refuseCall(jsonBytes);
+  const coding = requestCoding(exchange.header("content-encoding"));
+  if (coding instanceof Refusal) return refuseCall(coding, ["accept-encoding", ACCEPTED_CODINGS]);
   const model = name instanceof Refusal ? name : findServing(door.inference, name, version);
   if (model instanceof Refusal) return refuseCall(model);
-  new InferenceCall(door, exchange, { form, model, headers, jsonBytes }).start();
+  new InferenceCall(door, exchange, { form, model, headers, jsonBytes, coding }).start();
 }
