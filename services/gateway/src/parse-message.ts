@@ -5,7 +5,12 @@ import type { Refusal } from "./refusal.ts";
 /** What a parse thread is told to read; the memory of `body` comes with it. One at a time. */
 export type ParseRequest = {
   readonly form: string;
-  readonly model: ModelDescription;
+  /**
+   * A model comes once, and is kept in this place until another comes for it: it must be the same object for every body, since what is
+   * remembered of a model's bodies hangs on it.
+   */
+  readonly place: number;
+  readonly model?: ModelDescription;
   readonly body: Uint8Array;
   readonly jsonBytes: number;
 };

@@ -138,3 +138,18 @@ test("a thread that fails is told as a defect, and replaced", async () => {
     expect.objectContaining({ message: "planted" }),
   ]);
 });
+
+test("more models than a thread keeps, one after the other and again, are each read as they are", async () => {
+  const { pool } = poolOf();
+  const models = Array.from({ length: 20 }, (_, width) =>
+    testModel({ name: `m${width}`, inputs: [{ name: "x", datatype: "FP32", shape: [-1, width + 1] }] }),
+  );
+  for (const model of [...models, ...models.toReversed(), ...models]) {
+    const width = model.inputs[0]!.shape[1]!;
+    const body = JSON.stringify({
+      inputs: [{ name: "x", datatype: "FP32", shape: [1, width], data: Array(width).fill(1) }],
+    });
+    const request = (await parse(pool, body, { model })) as FormRequest;
+    expect(request.inputs[0]?.shape).toEqual([1, width]);
+  }
+});

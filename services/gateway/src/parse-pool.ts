@@ -1,4 +1,5 @@
 import { Worker } from "node:worker_threads";
+import type { ModelDescription } from "@millrace/protocol";
 import type { FormRequest } from "./inference-call.ts";
 import type { ParseReply, ParseRequest } from "./parse-message.ts";
 import { Refusal } from "./refusal.ts";
@@ -13,7 +14,7 @@ const RETRY_AFTER_MS = 1000;
 const OWN_BYTES_MIN = 64 * 1024;
 
 /** A body to be read, in which form and for which model: see `Form.read`. The body is taken: nobody may look at it afterwards. */
-export type ParseTask = ParseRequest;
+export type ParseTask = Pick<ParseRequest, "form" | "body" | "jsonBytes"> & { readonly model: ModelDescription };
 
 /** A body on its way, for `cancel`. */
 export type ParseJob = { readonly task: ParseTask; readonly onParsed: (request: FormRequest | Refusal) => void };
@@ -32,8 +33,16 @@ export type ParsePoolOptions = {
   readonly heapMegabytes?: number;
 };
 
-/** One thread, and what it reads now. */
-type ParseThread = { readonly worker: Worker; job: ParseJob | undefined };
+/** Models that a thread keeps; with more of them under way at once, they are sent to it again and again. */
+const MODELS_MAX = 16;
+
+/** One thread, what it reads now, and the models that it has, by their place. */
+type ParseThread = {
+  readonly worker: Worker;
+  job: ParseJob | undefined;
+  readonly models: ModelDescription[];
+  nextPlace: number;
+};
 
 /**
  * A few threads that turn large JSON bodies into requests, so that nobody else waits meanwhile. A body and a payload change hands
@@ -92,7 +101,8 @@ export class ParsePool {
       thread.job = job;
       const { form, model, jsonBytes } = job.task;
       const body = job.task.body.byteLength > OWN_BYTES_MIN ? job.task.body : Uint8Array.from(job.task.body);
-      thread.worker.postMessage({ form, model, body, jsonBytes } satisfies ParseRequest, [body.buffer as ArrayBuffer]);
+      const request: ParseRequest = { form, ...placeOf(thread, model), body, jsonBytes };
+      thread.worker.postMessage(request, [body.buffer as ArrayBuffer]);
     }
   }
 
@@ -104,7 +114,8 @@ export class ParsePool {
   #startThread(): ParseThread {
     const { entry = new URL("./parse-thread.ts", import.meta.url), heapMegabytes } = this.#options;
     const resourceLimits = heapMegabytes === undefined ? {} : { maxOldGenerationSizeMb: heapMegabytes };
-    const thread: ParseThread = { worker: new Worker(entry, { resourceLimits }), job: undefined };
+    const worker = new Worker(entry, { resourceLimits });
+    const thread: ParseThread = { worker, job: undefined, models: [], nextPlace: 0 };
     let failure: unknown;
     thread.worker.unref();
     thread.worker.on("message", (reply: ParseReply) => this.#settle(thread, reply));
@@ -138,6 +149,16 @@ export class ParsePool {
     );
     this.#dispatch();
   }
+}
+
+/** Where a thread has a model, and the model where it has to be told first. */
+function placeOf(thread: ParseThread, model: ModelDescription): Pick<ParseRequest, "place" | "model"> {
+  const known = thread.models.indexOf(model);
+  if (known >= 0) return { place: known };
+  const place = thread.nextPlace;
+  thread.nextPlace = (place + 1) % MODELS_MAX;
+  thread.models[place] = model;
+  return { place, model };
 }
 
 function refusalOf({ code, message, retryAfterMs }: Refusal): Refusal {

@@ -1,4 +1,5 @@
 import { parentPort } from "node:worker_threads";
+import type { ModelDescription } from "@millrace/protocol";
 import { FORMS } from "./forms.ts";
 import type { FormRequest } from "./inference-call.ts";
 import type { ParseReply, ParseRequest } from "./parse-message.ts";
@@ -9,8 +10,12 @@ import { Refusal } from "./refusal.ts";
 const port = parentPort;
 if (port === null) throw new Error("parse-thread.ts runs in a worker thread only");
 
-port.on("message", ({ form, model, body, jsonBytes }: ParseRequest) => {
-  const request = FORMS[form]!.read(Buffer.from(body.buffer, body.byteOffset, body.byteLength), model, jsonBytes);
+const models: ModelDescription[] = [];
+
+port.on("message", ({ form, place, model, body, jsonBytes }: ParseRequest) => {
+  if (model !== undefined) models[place] = model;
+  const bytes = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+  const request = FORMS[form]!.read(bytes, models[place]!, jsonBytes);
   if (request instanceof Refusal) port.postMessage({ refusal: request } satisfies ParseReply);
   else send(request);
 });

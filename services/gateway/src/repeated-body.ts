@@ -15,15 +15,15 @@ type Envelope<Request> = {
   readonly tail: Buffer;
   /** Elements of the tensor. */
   readonly count: number;
-  /** The request that the body was read to; its fields but the data hold for every body of this envelope. */
+  /** The request that the body was read to, without its data: the rest holds for every body of this envelope. */
   readonly request: Request;
 };
 
 /** Of the bodies that do not fit the envelope one in this many may become the new one: to learn takes as long as to read. */
 const LEARN_ONE_IN = 16;
 
-/** What a longer body holds beside its numbers need not be short, and is kept in memory for each model. */
-const BODY_BYTES_MAX = 64 * 1024;
+/** What stands around the numbers is kept in memory for each model, so it must be short. */
+const ENVELOPE_BYTES_MAX = 64 * 1024;
 
 /** What is remembered of one form's requests. Pure but for its memory of one body a model. */
 export class RepeatedBodies<Request extends InputSet> {
@@ -54,6 +54,7 @@ export class RepeatedBodies<Request extends InputSet> {
 
 const KEY = '"data"';
 const BACKSLASH = 0x5c;
+const NO_DATA = Buffer.alloc(0);
 
 /**
  * What stands around the numbers of the only `data`; undefined where that is not certain. The key stands there once, as it is
@@ -62,7 +63,7 @@ const BACKSLASH = 0x5c;
  */
 function envelopeOf<Request extends InputSet>(body: Buffer, request: Request): Envelope<Request> | undefined {
   const [input] = request.inputs;
-  if (request.inputs.length !== 1 || input?.datatype !== "FP32" || body.length > BODY_BYTES_MAX) return undefined;
+  if (request.inputs.length !== 1 || input?.datatype !== "FP32") return undefined;
   const key = body.indexOf(KEY);
   if (key < 0 || body.includes(KEY, key + 1) || body.includes(BACKSLASH)) return undefined;
   const opening = /^\s*:[\s[]*\[/.exec(body.toString("latin1", key + KEY.length, key + KEY.length + 64))?.[0];
@@ -71,5 +72,12 @@ function envelopeOf<Request extends InputSet>(body: Buffer, request: Request): E
   const end = body.indexOf("]", from);
   const count = input.data.byteLength / Float32Array.BYTES_PER_ELEMENT;
   if (end < 0 || readSingles(body, { from, end, count }) === undefined) return undefined;
-  return { head: Buffer.from(body.subarray(0, from)), tail: Buffer.from(body.subarray(end)), count, request };
+  if (from + body.length - end > ENVELOPE_BYTES_MAX) return undefined;
+  const inputs = [{ ...input, data: NO_DATA }];
+  return {
+    head: Buffer.from(body.subarray(0, from)),
+    tail: Buffer.from(body.subarray(end)),
+    count,
+    request: { ...request, inputs, payload: NO_DATA },
+  };
 }
