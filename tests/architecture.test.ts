@@ -36,6 +36,14 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
     "compression", // zlib, on threads of its own
     "inference-call", // reads the clock for Server-Timing, and delays for tests
     "request-id", // random bytes, and a counter of the process
+    "hooks/hook-call", // the budget of a request
+    "hooks/hook-folder",
+    "hooks/hook-loader",
+    "hooks/hook-metrics",
+    "hooks/hook-runner", // the clock of a hook's budget
+    "hooks/hook-thread",
+    "hooks/hook-threads",
+    "hooks/hooked-inference",
   ],
   "inference-worker": [
     "main",
@@ -59,6 +67,7 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
 const GUARDED: readonly { readonly name: RegExp; readonly importers: readonly string[] }[] = [
   { name: /^zeromq$/, importers: ["libs/transport/src/router.ts", "libs/transport/src/dealer.ts"] },
   { name: /^(hono|@hono\/.*)$/, importers: ["services/gateway/src/app.ts", "services/gateway/src/http-server.ts"] },
+  { name: /^@redis\//, importers: ["libs/hooks/src/redis-features.ts"] },
   { name: /^onnxruntime-node$/, importers: ["services/inference-worker/src/onnx-runner.ts"] },
 ];
 
@@ -79,6 +88,7 @@ const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   scheduling: [],
   runtime: [],
   transport: ["@millrace/protocol"],
+  hooks: ["@millrace/protocol"],
 };
 
 const SERVICE_NAMES = Object.keys(SHELLS);
@@ -159,6 +169,7 @@ function serviceFault({ file, service, target, isType }: ServiceImport): string 
   if (EXCEPTIONS.has(`${file} → ${target}`) && (isType || target.startsWith("node:"))) return "";
   if (target.startsWith("node:") && target !== "node:buffer") return "a pure core: no I/O, no clock";
   if (target === "@millrace/runtime" || target === "@millrace/transport") return "a pure core: no shell's library";
+  if (target === "@millrace/hooks" && !isType) return "a pure core: no shell's library";
   return shells.has(target) ? "a core imports no shell" : "";
 }
 
@@ -233,6 +244,8 @@ test.for<[string, string, string]>([
   ["services/gateway/src/pending.ts", 'import { X } from "../../broker/src/broker.ts";', "public entry"],
   ["services/broker/src/slot-choice.ts", 'import {\n  X,\n} from "./server.ts";', "imports no shell"],
   ["services/broker/src/outbox.ts", 'import type { Logger } from "@millrace/runtime";', "no shell's library"],
+  ["services/gateway/src/hooks/facade.ts", 'import { InvalidRequest } from "@millrace/hooks";', "no shell's library"],
+  ["services/gateway/src/main.ts", 'await import("@redis/client");', "only libs/hooks/src/redis-features.ts"],
   ["services/broker/src/outbox.ts", 'import { readFile } from "node:fs/promises";', "no I/O"],
   ["services/broker/src/a-new-core.ts", "const at = performance.now();", "performance in a pure file"],
   ["services/broker/src/a-new-core.ts", "setTimeout(() => {}, 1);", "setTimeout in a pure file"],

@@ -46,12 +46,14 @@ export class DevPlan {
 
   /** `broker`: where the broker listens. */
   gateways(broker: Addresses): readonly ChildSpec[] {
+    const { models } = this.#inputs;
     const { host, port, gateways, workers } = this.#inputs.configuration.options;
     return numbered("gateway", gateways).map((name, at) => {
       const settings = {
         host,
         port: port === 0 ? 0 : port + at,
         brokers: broker["gateways"] ?? "",
+        models,
         publicMetrics: "true",
         // The first gateway has the first admin port; more of them come after the workers.
         adminPort: this.#adminPort(at === 0 ? 0 : 1 + workers + at),

@@ -199,6 +199,20 @@ export const ERROR_CODES = {
     fault: "operator",
     meaning: "A peer could not prove its identity.",
   },
+  hook_failed: {
+    number: 29,
+    http: 500,
+    retryable: false,
+    fault: "model",
+    meaning: "A hook of the model failed, or gave what cannot be used.",
+  },
+  lookup_failed: {
+    number: 30,
+    http: 503,
+    retryable: true,
+    fault: "operator",
+    meaning: "A look-up that a hook needs failed or took too long, and there is nothing to fall back on.",
+  },
 } as const satisfies Record<string, ErrorRow>;
 
 type ErrorRow = {

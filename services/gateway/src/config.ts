@@ -77,6 +77,11 @@ export const OPTIONS = defineOptions({
     default: "",
     doc: "The model that POST /predict without a name goes to; empty means the only one that is served.",
   },
+  models: {
+    schema: z.string(),
+    default: "",
+    doc: "Folder whose NAME/hooks.ts are the hooks of model NAME (docs/hooks.md); empty means none. millrace dev gives its model repository.",
+  },
   accessLogSample: {
     schema: z.number().int().min(0).max(1_000_000),
     default: 0,

@@ -226,6 +226,7 @@ class InferenceCall<Request extends FormRequest> {
         budgetMs,
         priority: this.#headers.priority || request.priority,
         tenant: "",
+        requestId: this.#exchange.requestId,
       },
       (answer) => this.#onAnswer(request, answer),
     );
@@ -235,9 +236,13 @@ class InferenceCall<Request extends FormRequest> {
     if (this.#state !== "waiting") return;
     this.#state = "finishing";
     const now = performance.now();
+    if (answer.hooks !== undefined) {
+      this.#preprocessMs += answer.hooks.preprocessMs;
+      this.#postprocessMs += answer.hooks.postprocessMs;
+    }
     if (this.#door.delays === undefined || !answer.ok) return this.#write(request, answer, now);
     this.#pause("postprocess", (ms) => {
-      this.#postprocessMs = ms;
+      this.#postprocessMs += ms;
       this.#pause("encode", () => this.#write(request, answer, now + ms));
     });
   }

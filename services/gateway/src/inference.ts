@@ -23,6 +23,8 @@ export type InferenceRequest = {
   readonly priority: number;
   /** Whose request it is; "" = nobody in particular. */
   readonly tenant: string;
+  /** The client's `x-request-id`, or the gateway's: not unique. */
+  readonly requestId: string;
 };
 
 /** Where the time of one request went behind the seam, in milliseconds; the stages are those of `STAGES`. */
@@ -35,6 +37,9 @@ export type StageDurations = {
   readonly networkMs: number;
 };
 
+/** What hooks around the model took, in milliseconds; part of no other stage. */
+export type HookDurations = { readonly preprocessMs: number; readonly postprocessMs: number };
+
 /** How a request ended. `retryAfterMs` is 0 where nothing can be said about it. */
 export type InferenceAnswer =
   | {
@@ -46,6 +51,8 @@ export type InferenceAnswer =
       readonly batchRows: number;
       readonly worker: string;
       readonly stages: StageDurations;
+      /** Only where the model has hooks. */
+      readonly hooks?: HookDurations;
     }
   | {
       readonly ok: false;
@@ -53,6 +60,7 @@ export type InferenceAnswer =
       readonly message: string;
       readonly retryAfterMs: number;
       readonly stages: StageDurations;
+      readonly hooks?: HookDurations;
     };
 
 /** The broker side as the HTTP side sees it. Its own deadlines see to it that every request is answered. */

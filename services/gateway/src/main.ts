@@ -17,6 +17,7 @@ import { createApp } from "./app.ts";
 import { BrokerInference } from "./broker-inference.ts";
 import type { CallObserver } from "./call-end.ts";
 import { OPTIONS } from "./config.ts";
+import { surroundWithHooks } from "./hooks/hooked-inference.ts";
 import { startHttpServer } from "./http-server.ts";
 import { GatewayMetrics } from "./metrics.ts";
 import { ParsePool } from "./parse-pool.ts";
@@ -58,6 +59,10 @@ export async function main(argv: string[]): Promise<void> {
     handlers: { "/metrics": metricsPage.handler },
   });
   lifecycle.onDrain(() => admin.close());
+  const { models, inFlightMax } = options;
+  const hookObserver = options.metrics ? metrics.hooks : undefined;
+  const hooked = await surroundWithHooks(models, { inner: inference, logger, observer: hookObserver, inFlightMax });
+  lifecycle.onDrain(() => hooked?.close());
   const accessLogger = createLogger({ role: "gateway", dataset: "gateway.access", name, level: options.logLevel });
   const accessLog = new AccessLogger(accessLogger, options.accessLogSample);
   lifecycle.onDrain(() => accessLog.close());
@@ -74,7 +79,7 @@ export async function main(argv: string[]): Promise<void> {
   lifecycle.onDrain(() => parser.close());
   let isRefusing = false;
   const app = createApp({
-    inference,
+    inference: hooked ?? inference,
     options,
     parser,
     version: packageJson.version,

@@ -37,6 +37,29 @@ export const GATEWAY_METRICS = defineMetrics({
     query:
       "sum by (stage) (rate(millrace_stage_duration_seconds_sum[1m])) / sum by (stage) (rate(millrace_stage_duration_seconds_count[1m]))",
   },
+  millrace_gateway_hook_calls_total: {
+    type: "counter",
+    unit: "requests",
+    labels: ["model", "hook", "outcome"],
+    help: "Calls of hooks that ended, by how: ok, invalid (it refused the client's request), error, late (the request's budget, or the 30 s of after, had passed), cancelled (the client went away), dropped (no room in the queue of after).",
+    asks: "Hooks that fail or are late, each second.",
+    query: 'sum by (model, hook, outcome) (rate(millrace_gateway_hook_calls_total{outcome=~"error|late|dropped"}[5m]))',
+  },
+  millrace_gateway_hook_running: {
+    type: "gauge",
+    unit: "requests",
+    labels: ["model", "hook"],
+    help: "Calls of hooks that have not come to their end, those that nobody waits for any more included.",
+  },
+  millrace_gateway_hook_events_total: {
+    type: "counter",
+    unit: "events",
+    labels: ["model", "event"],
+    help: "What hooks told of their look-ups, by entity: cache_hit, cache_miss, lookup_default, lookup_stale; lookup_failed by look-up.",
+    asks: "Share of entities that were in the cache.",
+    query:
+      'sum by (model) (rate(millrace_gateway_hook_events_total{event="cache_hit"}[5m])) / sum by (model) (rate(millrace_gateway_hook_events_total{event=~"cache_hit|cache_miss"}[5m]))',
+  },
   millrace_gateway_broker_links: {
     type: "gauge",
     unit: "connections",

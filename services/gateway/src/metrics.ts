@@ -13,6 +13,7 @@ import {
   STAGES,
 } from "@millrace/runtime";
 import { type CallEnd, httpOutcomeOf } from "./call-end.ts";
+import { HookMetrics } from "./hooks/hook-metrics.ts";
 import type { ModelTable } from "./inference.ts";
 import { GATEWAY_METRICS } from "./metric-table.ts";
 
@@ -28,6 +29,7 @@ export type GatewayLinks = LinkSource & { readonly active: readonly string[] };
 export class GatewayMetrics {
   readonly values = new Metrics(GATEWAY_METRICS);
   readonly links = new LinkMetrics(this.values, "gateway");
+  readonly hooks = new HookMetrics(this.values);
   readonly #models = new ByModel((model) => new CallRecorders(this.values, model));
 
   constructor(version: string) {

@@ -1,0 +1,220 @@
+import type { HookAnswer, HookRequest } from "@millrace/hooks";
+import type { ModelDescription } from "@millrace/protocol";
+import type { Inference, InferenceAnswer, InferenceRequest, StageDurations } from "../inference.ts";
+import type { InputSet } from "../input-set.ts";
+import { readClientOutputs, readModelInputs } from "./facade.ts";
+import { hookFailureOf, UnusableResult } from "./hook-error.ts";
+import type { HookName, Hooks } from "./hook-module.ts";
+import type { HookWork } from "./hook-message.ts";
+import type { HookRunner, HookScope } from "./hook-runner.ts";
+import { toHookTensors } from "./hook-tensor.ts";
+
+/** How a call of a hook ended. `late`: not before its request's budget had passed. `cancelled`: the client went away first. */
+export const HOOK_OUTCOMES = ["ok", "invalid", "error", "late", "cancelled", "dropped"] as const;
+export type HookOutcome = (typeof HOOK_OUTCOMES)[number];
+
+/** What all requests of a model with hooks share. */
+export type HookedModel = {
+  readonly name: string;
+  readonly hooks: Hooks;
+  readonly runner: HookRunner;
+  /** Calls of `preprocess` and `postprocess` that have not come to their end. */
+  readonly running: () => number;
+  readonly began: (hook: HookName) => void;
+  /** The hook itself has come to its end, whether or not somebody still waits for it. */
+  readonly left: (hook: HookName) => void;
+  readonly ended: (hook: HookName, outcome: HookOutcome) => void;
+  /** Is told what a hook threw, unless it is the client's fault. */
+  readonly failed: (hook: HookName, error: unknown, requestId: string) => void;
+};
+
+/**
+ * - `preprocessing`: the first hook runs.
+ * - `waiting`: handed over to the broker side.
+ * - `postprocessing`: the answer is here; the second hook runs.
+ * - `done`: answered or cancelled.
+ */
+type HookCallState = "preprocessing" | "waiting" | "postprocessing" | "done";
+
+/** A budget that is over, in milliseconds: budgets are above 0. */
+const LEAST_MS = 0.001;
+
+/** Of what never went behind the seam. */
+export const NO_STAGES: StageDurations = {
+  gatewayQueueMs: 0,
+  brokerQueueMs: 0,
+  batchWaitMs: 0,
+  computeMs: 0,
+  retryMs: 0,
+  networkMs: 0,
+};
+
+/** One request of a model with hooks, from the gateway's HTTP side to its answer. Once `done`, nothing of it happens any more. */
+export class HookCall {
+  readonly #inner: Pick<Inference, "submit" | "cancel">;
+  readonly #shared: HookedModel;
+  readonly #model: ModelDescription;
+  readonly #request: InferenceRequest;
+  readonly #onEnd: (call: HookCall, answer: InferenceAnswer | undefined) => void;
+  readonly #abort = new AbortController();
+  readonly scope: HookScope;
+  readonly startedMs = performance.now();
+  #state: HookCallState = "preprocessing";
+  #timer: NodeJS.Timeout | undefined;
+  #handle = 0;
+  #preprocessMs = 0;
+  #postprocessFromMs = 0;
+
+  /** `model` is the one behind the facade that `request.model` is. `onEnd` is called once, without an answer where it was cancelled. */
+  constructor(
+    inner: Pick<Inference, "submit" | "cancel">,
+    shared: HookedModel,
+    call: {
+      readonly model: ModelDescription;
+      readonly request: InferenceRequest;
+      readonly onEnd: (call: HookCall, answer: InferenceAnswer | undefined) => void;
+    },
+  ) {
+    this.#inner = inner;
+    this.#shared = shared;
+    this.#model = call.model;
+    this.#request = call.request;
+    this.#onEnd = call.onEnd;
+    this.scope = {
+      model: { name: call.model.name, version: call.model.version },
+      requestId: call.request.requestId,
+      signal: this.#abort.signal,
+      deadlineMs: this.startedMs + call.request.budgetMs,
+      state: {},
+    };
+  }
+
+  get request(): InferenceRequest {
+    return this.#request;
+  }
+
+  start(): void {
+    if (this.#shared.hooks.preprocess === undefined) return this.#submit(this.#request);
+    const work: HookWork = { hook: "preprocess", given: this.#given() };
+    this.#run(work, (result) => {
+      const inputs = readModelInputs(this.#model, result);
+      if (typeof inputs === "string") throw new UnusableResult(inputs);
+      this.#checkRows(inputs);
+      this.#preprocessMs = performance.now() - this.startedMs;
+      this.#submit(inputs);
+    });
+  }
+
+  /** The client went away. */
+  cancel(): void {
+    if (this.#state === "done") return;
+    const state = this.#state;
+    if (state === "preprocessing") this.#shared.ended("preprocess", "cancelled");
+    if (state === "postprocessing") this.#shared.ended("postprocess", "cancelled");
+    this.#end(undefined);
+    this.#abort.abort(new DOMException("the client went away", "AbortError"));
+    if (state === "waiting") this.#inner.cancel(this.#handle);
+  }
+
+  /** Where nobody brings the rows of an answer back to those of the request, clients would get rows that they cannot tell apart. */
+  #checkRows({ rows }: InputSet): void {
+    if (this.#shared.hooks.postprocess !== undefined || !this.#model.batching || rows === this.#request.rows) return;
+    const text = `it made ${rows} rows of ${this.#request.rows}, and there is no postprocess hook to bring them back`;
+    throw new UnusableResult(text);
+  }
+
+  #submit(set: InputSet): void {
+    const { rows, bucket, inputs, payload } = set;
+    // The inner side sees to what is over, later, as its contract says.
+    const budgetMs = Math.max(LEAST_MS, this.scope.deadlineMs - performance.now());
+    this.#state = "waiting";
+    // What the client asks for are outputs of the hook; the hook may need any of the model's.
+    const outputs = this.#shared.hooks.postprocess === undefined ? this.#request.outputs : [];
+    const request = { ...this.#request, model: this.#model, rows, bucket, inputs, payload, outputs, budgetMs };
+    this.#handle = this.#inner.submit(request, (answer) => this.#onAnswer(answer));
+  }
+
+  #onAnswer(answer: InferenceAnswer): void {
+    if (this.#state !== "waiting") return;
+    if (!answer.ok || this.#shared.hooks.postprocess === undefined) return this.#end(answer);
+    this.#state = "postprocessing";
+    this.#postprocessFromMs = performance.now();
+    const { batchRows, stages } = answer;
+    const given: HookAnswer = { outputs: toHookTensors(answer.outputs), request: this.#given(), batchRows };
+    this.#run(
+      { hook: "postprocess", given },
+      (result) => {
+        const { model: facade, rows, outputs: asked } = this.#request;
+        const outputs = readClientOutputs(facade, result, rows);
+        if (typeof outputs === "string") throw new UnusableResult(outputs);
+        const wanted = asked.length === 0 ? outputs : outputs.filter(({ name }) => asked.includes(name));
+        this.#end({ ...answer, outputs: wanted, rows });
+      },
+      stages,
+    );
+  }
+
+  /** Runs a hook, unless its time is up, and goes on with what it gives. */
+  #run(work: HookWork, next: (result: unknown) => void, stages: StageDurations = NO_STAGES): void {
+    const { hook } = work;
+    const { runner, began, left, ended, failed } = this.#shared;
+    this.#timer = setTimeout(() => this.#onLate(hook, stages), this.scope.deadlineMs - performance.now());
+    began(hook);
+    const state = this.#state;
+    const onResult = (result: unknown): void => {
+      left(hook);
+      if (this.#state !== state) return;
+      clearTimeout(this.#timer);
+      try {
+        next(result);
+        ended(hook, "ok");
+      } catch (error) {
+        if (!(error instanceof UnusableResult)) throw error;
+        this.#onFailure(hook, error, stages);
+      }
+    };
+    const onError = (error: unknown): void => {
+      left(hook);
+      if (this.#state === state) this.#onFailure(hook, error, stages);
+    };
+    // What is left after these is a defect of ours.
+    runner
+      .run(work, this.scope)
+      .then(onResult, onError)
+      .catch((defect: unknown) => failed(hook, defect, this.scope.requestId));
+  }
+
+  #onFailure(hook: HookName, error: unknown, stages: StageDurations): void {
+    clearTimeout(this.#timer);
+    const failure = hookFailureOf(error, hook, this.#model.name);
+    this.#shared.ended(hook, failure.code === "invalid_input" ? "invalid" : "error");
+    if (failure.code !== "invalid_input") this.#shared.failed(hook, error, this.scope.requestId);
+    this.#end({ ok: false, ...failure, stages });
+  }
+
+  #onLate(hook: HookName, stages: StageDurations = NO_STAGES): void {
+    this.#shared.ended(hook, "late");
+    const budgetMs = Math.round(this.#request.budgetMs);
+    const message = `hook ${hook} of model ${JSON.stringify(this.#model.name)} was not done within the ${budgetMs} ms of the request`;
+    this.#end({ ok: false, code: "deadline_exceeded", message, retryAfterMs: 0, stages });
+    this.#abort.abort(new DOMException("the request's budget has passed", "TimeoutError"));
+  }
+
+  #end(answer: InferenceAnswer | undefined): void {
+    clearTimeout(this.#timer);
+    const wasPostprocessing = this.#state === "postprocessing";
+    const wasPreprocessing = this.#state === "preprocessing";
+    this.#state = "done";
+    if (answer === undefined) return this.#onEnd(this, undefined);
+    const nowMs = performance.now();
+    const hooks = {
+      preprocessMs: wasPreprocessing ? nowMs - this.startedMs : this.#preprocessMs,
+      postprocessMs: wasPostprocessing ? nowMs - this.#postprocessFromMs : 0,
+    };
+    this.#onEnd(this, { ...answer, hooks });
+  }
+
+  #given(): HookRequest {
+    return { inputs: toHookTensors(this.#request.inputs), rows: this.#request.rows };
+  }
+}

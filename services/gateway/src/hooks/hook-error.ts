@@ -1,0 +1,29 @@
+import type { ErrorCode } from "@millrace/protocol";
+import type { HookName } from "./hook-module.ts";
+
+/** Thrown in place of what a hook gave, where that cannot be used. The message is for the hook's author. */
+export class UnusableResult extends Error {
+  override readonly name = "UnusableResult";
+}
+
+/** What a client is told of a hook that failed. */
+export type HookFailure = { readonly code: ErrorCode; readonly message: string; readonly retryAfterMs: number };
+
+/** When a look-up that failed may be tried again, in milliseconds: nobody knows. */
+const LOOKUP_RETRY_AFTER_MS = 1_000;
+
+/** Characters of a hook's message that a client gets. */
+const MESSAGE_CHARACTERS = 500;
+
+/** The answer for what a hook threw. Told by name: errors that come from a thread have lost their class. Pure. */
+export function hookFailureOf(error: unknown, hook: HookName, model: string): HookFailure {
+  const { name, message } = error instanceof Error ? error : { name: "", message: "" };
+  if (name === "InvalidRequest") {
+    return { code: "invalid_input", message: message.slice(0, MESSAGE_CHARACTERS), retryAfterMs: 0 };
+  }
+  const subject = `hook ${hook} of model ${JSON.stringify(model)}`;
+  if (name === "LookupFailed") {
+    return { code: "lookup_failed", message: `a look-up of ${subject} failed`, retryAfterMs: LOOKUP_RETRY_AFTER_MS };
+  }
+  return { code: "hook_failed", message: `${subject} failed`, retryAfterMs: 0 };
+}
