@@ -56,6 +56,7 @@ const HEAD = [
   "- Labels have few values, and clients cannot make new ones: a call for a model that nobody serves counts under an empty `model`,",
   "  which to Prometheus is no label. A gateway and a broker each show the first 100 model names; later ones share the empty one.",
   "- Every series of a model is there with 0 from the moment that the model is known, and stays when its last worker has gone.",
+  "  Those of hooks are there for models that have hooks.",
   "- Stages are those of `Server-Timing`: `parse`, `preprocess`, `gateway_queue`, `broker_queue`, `batch_wait`, `compute`,",
   "  `postprocess`, `retry`, `network`, `encode`. Means of stages add up, quantiles do not.",
   "- `--metrics false` records nothing of requests: only the process and the levels are left.",

@@ -60,10 +60,10 @@ export type HookContext = {
   /** Aborted when the request's budget has passed or its client has gone away. Nobody waits for the hook any longer then. */
   readonly signal: AbortSignal;
   /** What is left of the request's budget, in milliseconds, at least 0. */
-  remainingMs(): number;
+  readonly remainingMs: () => number;
   readonly log: HookLog;
   /** Counts events, one by default. */
-  count(event: HookEvent, times?: number): void;
+  readonly count: (event: HookEvent, times?: number) => void;
   /** Empty at first; what a hook leaves here is there for the later hooks of the same request. In a thread it is copied. */
   readonly state: Record<string, unknown>;
 };

@@ -44,6 +44,9 @@ function inFlight(): number {
 
 test("a model that a broker has told of has all of its series, at 0", () => {
   metrics.values.refresh();
+  const hooks = metrics.values.series("millrace_gateway_hook_calls_total");
+  expect(hooks.filter(({ labels }) => labels["model"] === "echo")).toEqual([]);
+  metrics.hooks.know("echo");
   for (const [name, row] of Object.entries(GATEWAY_METRICS)) {
     if (!(row.labels as readonly string[]).includes("model")) continue;
     const own = metrics.values

@@ -37,6 +37,7 @@ const request: fc.Arbitrary<InferenceRequest> = fc.integer({ min: 1, max: 50 }).
       budgetMs: 100,
       priority: 0,
       tenant: "t",
+      requestId: "r",
     })),
   ),
 );
@@ -67,7 +68,7 @@ test("any request, cut and put together again, is what it was, and each part is 
 test("the only input is cut without a copy", () => {
   const data = Buffer.alloc(16);
   const tensors: Tensor[] = [{ name: "x", datatype: "FP32", shape: [4, 1], data }];
-  const rest = { rows: 4, bucket: "", outputs: [], budgetMs: 1, priority: 0, tenant: "" };
+  const rest = { rows: 4, bucket: "", outputs: [], budgetMs: 1, priority: 0, tenant: "", requestId: "" };
   for (const { payload } of partsOf({ model: testModel(), ...packInputs(tensors), ...rest }, 3)) {
     expect(payload.buffer).toBe(data.buffer);
   }

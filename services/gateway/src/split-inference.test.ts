@@ -47,7 +47,7 @@ class World {
     const values = Float32Array.from({ length: rows }, () => Math.random());
     const payload = Buffer.from(values.buffer);
     const inputs: Tensor[] = [{ name: "x", datatype: "FP32", shape: [rows, 1], data: payload }];
-    const rest = { bucket: "", outputs: [], priority: 0, tenant: "" };
+    const rest = { bucket: "", outputs: [], priority: 0, tenant: "", requestId: "" };
     const request: InferenceRequest = { model: MODEL, rows, inputs, payload, budgetMs, ...rest };
     const answers: InferenceAnswer[] = [];
     const place = this.endings.push(answers) - 1;

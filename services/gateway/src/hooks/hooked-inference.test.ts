@@ -1,10 +1,10 @@
-import type { HookContext, HookModule, HookRecord } from "@millrace/hooks";
-import { InvalidRequest, LookupFailed } from "@millrace/hooks";
+import type { HookContext, HookModule, HookRecord, Tensors } from "@millrace/hooks";
+import { elementsOf, InvalidRequest, LookupFailed } from "@millrace/hooks";
 import type { Logger } from "@millrace/runtime";
 import { afterEach, expect, test } from "vitest";
 import { createApp } from "../app.ts";
 import type { CallEnd } from "../call-end.ts";
-import { echoOf, EchoInference, inferBody, testModel, testOptions } from "../testing.ts";
+import { EchoInference, inferBody, testModel, testOptions, testParser } from "../testing.ts";
 import { readHookModule } from "./hook-module.ts";
 import { HookedInference, type HookObserver } from "./hooked-inference.ts";
 
@@ -39,6 +39,7 @@ function gatewayWith(module: HookModule, inner = new EchoInference([testModel(),
   const app = createApp({
     inference,
     options: testOptions(),
+    parser: testParser,
     version: "1",
     isDraining: () => false,
     isRefusing: () => false,
@@ -62,15 +63,17 @@ function gatewayWith(module: HookModule, inner = new EchoInference([testModel(),
   return { app, inner, inference, ask };
 }
 
+const floatsOf = (tensors: Tensors, name: string): Float32Array => elementsOf(tensors, name, "FP32");
+
 /** Two of each of the four values. */
 const doubled: NonNullable<HookModule["preprocess"]> = ({ inputs }) => {
-  const data = (inputs["x"]?.data as Float32Array).map((value) => value * 2);
+  const data = floatsOf(inputs, "x").map((value) => value * 2);
   return { x: { shape: inputs["x"]?.shape ?? [], data } };
 };
 
 const SUM = [{ name: "sum", datatype: "FP64", shape: [-1] }] as const;
 const summed: NonNullable<HookModule["postprocess"]> = ({ outputs, request }) => {
-  const y = outputs["y"]?.data as Float32Array;
+  const y = floatsOf(outputs, "y");
   const data = Array.from({ length: request.rows }, (_, row) =>
     y.subarray(4 * row, 4 * row + 4).reduce((a, b) => a + b),
   );
@@ -93,21 +96,18 @@ test("preprocess makes the model's inputs, postprocess the client's outputs, and
   expect(counted).toEqual(["preprocess ok", "postprocess ok"]);
 });
 
-test("hooks change nothing for other models, and nothing that belongs to the request", async () => {
+test("hooks are nothing to other models", async () => {
   const { ask, inner } = gatewayWith({ preprocess: doubled });
   expect((await ask({ model: "plain" })).answer.outputs?.[0]?.data).toEqual([1, 2, 3, 4]);
   expect(counted).toEqual([]);
-  const seen: Uint8Array[] = [];
-  inner.respond = (request) => (seen.push(request.payload), echoOf(request));
-  await ask({});
-  expect(new Float32Array(Buffer.from(seen[0]!).buffer, Buffer.from(seen[0]!).byteOffset, 4)).toHaveLength(4);
+  expect(inner.submitted).toBe(1);
 });
 
 test("a client may ask for some of the outputs, the hook gets all of the model's", async () => {
   const outputs = [...SUM, { name: "first", datatype: "FP32", shape: [-1] }] as const;
   const postprocess: HookModule["postprocess"] = async (answer, context) => ({
     ...(await summed(answer, context)),
-    first: { shape: [1], data: [(answer.outputs["y"]?.data as Float32Array)[0]] },
+    first: { shape: [1], data: [floatsOf(answer.outputs, "y")[0]] },
   });
   const { ask } = gatewayWith({ postprocess, outputs });
   const { answer } = await ask({ body: inferBody([1, 2, 3, 4], { outputs: [{ name: "first" }] }) });
@@ -117,7 +117,7 @@ test("a client may ask for some of the outputs, the hook gets all of the model's
 
 test("one row of a client may be many of the model, if postprocess brings them back", async () => {
   const fanOut: HookModule["preprocess"] = ({ inputs }) => {
-    const row = inputs["x"]?.data as Float32Array;
+    const row = floatsOf(inputs, "x");
     return { x: { shape: [3, 4], data: [...row, ...row, ...row] } };
   };
   const { ask } = gatewayWith({ preprocess: fanOut, postprocess: summed, outputs: SUM });
@@ -276,7 +276,7 @@ test("after runs when the client has been answered, for failures too, and nobody
   const records: (HookRecord & { data?: unknown })[] = [];
   const gateway = gatewayWith({
     preprocess: (request, context) => {
-      if ((request.inputs["x"]?.data as Float32Array)[0] === 0) throw new InvalidRequest("zero");
+      if (floatsOf(request.inputs, "x")[0] === 0) throw new InvalidRequest("zero");
       return doubled(request, context);
     },
     after: async (record) => {

@@ -42,6 +42,9 @@ export async function surroundWithHooks(
   return found === undefined || found.size === 0 ? undefined : new HookedInference({ ...options, found });
 }
 
+/** Handles of calls with hooks; the inner side, which counts from 0 in either direction, never comes here. */
+const FIRST_HANDLE = 2 ** 52;
+
 /** How long an `after` hook may take, in milliseconds. */
 const AFTER_TIMEOUT_MS = 30_000;
 
@@ -65,8 +68,7 @@ export class HookedInference implements Inference {
   readonly #known = new Map<string, Known>();
   readonly #runners: HookRunner[] = [];
   readonly #calls = new Map<number, HookCall>();
-  /** Handles of calls with hooks are below 0, those of the inner side above. */
-  #handles = 0;
+  #handles = FIRST_HANDLE;
 
   constructor(options: HookedInferenceOptions) {
     this.#options = options;
@@ -84,7 +86,7 @@ export class HookedInference implements Inference {
     const hooked = this.models.hookedOf(request.model);
     const shared = hooked?.known.shared;
     if (hooked === undefined || shared === undefined) return this.#options.inner.submit(request, onAnswer);
-    const handle = --this.#handles;
+    const handle = this.#handles++;
     const { inFlightMax } = this.#options;
     if (shared.running() >= inFlightMax) {
       setImmediate(onAnswer, tooMany(shared.name, inFlightMax));
@@ -103,7 +105,7 @@ export class HookedInference implements Inference {
   }
 
   cancel(handle: number): void {
-    if (handle > 0) this.#options.inner.cancel(handle);
+    if (handle < FIRST_HANDLE) this.#options.inner.cancel(handle);
     else this.#calls.get(handle)?.cancel();
   }
 
