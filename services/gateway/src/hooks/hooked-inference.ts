@@ -113,6 +113,10 @@ export class HookedInference implements Inference {
     return this.#options.inner.unreadyReason();
   }
 
+  readTotals(onTotals: Parameters<Inference["readTotals"]>[0]): void {
+    this.#options.inner.readTotals(onTotals);
+  }
+
   /** Waits for the `after` hooks that are under way, five seconds at most, and ends the threads. */
   async close(): Promise<void> {
     const idle = Promise.all([...this.#known.values()].map(({ after }) => after.idle()));
