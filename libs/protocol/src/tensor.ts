@@ -57,8 +57,8 @@ export function bytesElementsEnd(data: Uint8Array, offset: number, count: number
   return at;
 }
 
-/** Strings to BYTES elements (UTF-8); copies. */
-export function encodeStrings(values: readonly string[]): Uint8Array {
+/** Strings (as UTF-8) and bytes to BYTES elements; copies. */
+export function encodeStrings(values: readonly (string | Uint8Array)[]): Uint8Array {
   let total = 0;
   const lengths = new Uint32Array(values.length);
   for (let i = 0; i < values.length; i++) total += 4 + (lengths[i] = Buffer.byteLength(values[i]!));
@@ -66,7 +66,10 @@ export function encodeStrings(values: readonly string[]): Uint8Array {
   let at = 0;
   for (let i = 0; i < values.length; i++) {
     at = data.writeUInt32LE(lengths[i]!, at);
-    at += data.write(values[i]!, at);
+    const value = values[i]!;
+    if (typeof value === "string") data.write(value, at);
+    else data.set(value, at);
+    at += lengths[i]!;
   }
   return data;
 }

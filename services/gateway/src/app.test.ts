@@ -146,6 +146,37 @@ test("predict: the named model, the only one, the default, or a list of the choi
   expect((await post(appOf(new EchoInference([])), "/predict", "{}")).body.code).toBe("unavailable");
 });
 
+test("TensorFlow Serving's predict and status", async () => {
+  const inference = new EchoInference([
+    testModel({ version: "2" }),
+    { model: testModel({ version: "10" }), workers: 0, isDefault: false },
+    testModel({ name: "broken", state: "failed", reason: "bad file" }),
+  ]);
+  const app = appOf(inference);
+  const { status, headers, body } = await post(app, "/v1/models/echo/versions/2:predict", '{"instances":[[1,2,3,4]]}');
+  expect([status, body]).toEqual([200, { predictions: [[1, 2, 3, 4]] }]);
+  expect(headers.get("server-timing")).toContain("compute;dur=");
+  const columns = await post(appOf(), "/v1/models/echo:predict", '{"inputs":{"x":[[1,2,3,4]]}}');
+  expect(columns.body).toEqual({ outputs: [[1, 2, 3, 4]] });
+  expect((await post(app, "/v1/models/none:predict", "{}")).body.code).toBe("model_not_found");
+  expect((await post(app, "/v1/models/echo", "{}")).body.code).toBe("not_found");
+  expect((await post(app, "/v1/models/echo:explain", "{}")).body.code).toBe("not_found");
+  const ok = { error_code: "OK", error_message: "" };
+  expect((await ask(app, "/v1/models/echo")).body).toEqual({
+    model_version_status: [
+      { version: "10", state: "END", status: { error_code: "UNAVAILABLE", error_message: "no worker serves it" } },
+      { version: "2", state: "AVAILABLE", status: ok },
+    ],
+  });
+  expect((await ask(app, "/v1/models/echo/versions/2")).body).toEqual({
+    model_version_status: [{ version: "2", state: "AVAILABLE", status: ok }],
+  });
+  expect((await ask(app, "/v1/models/broken")).body).toMatchObject({
+    model_version_status: [{ state: "END", status: { error_message: "bad file" } }],
+  });
+  expect((await ask(app, "/v1/models/echo/versions/3")).status).toBe(404);
+});
+
 test("the budget: from header, parameter, model or option, minus the time already used", async () => {
   const inference = new EchoInference([testModel({ timeoutMs: 700 }), testModel({ name: "plain" })]);
   const budgets: number[] = [];
@@ -247,7 +278,9 @@ test("features that are missing are refused by name", async () => {
       expect([status, body]).toEqual([501, { error: `${feature} is not supported`, code: "unsupported" }]);
     }
   }
-  expect((await post(app, "/v1/models/echo:predict", "{}")).status).toBe(501);
+  for (const path of ["/v1/models/echo:classify", "/v1/models/echo/versions/1:regress"]) {
+    expect(await post(app, path, "{}")).toMatchObject({ status: 501, body: { code: "unsupported" } });
+  }
 });
 
 test("health: live always, ready unless draining or cut off; a full gateway is healthy", async () => {

@@ -8,7 +8,7 @@ import { type CallObserver, refuse } from "./call-end.ts";
 import type { GatewayOptions } from "./config.ts";
 import type { Exchange } from "./exchange.ts";
 import { FetchExchange } from "./fetch-exchange.ts";
-import { oipForm, plainForm } from "./forms.ts";
+import { oipForm, plainForm, tfsForm } from "./forms.ts";
 import { sendLive, sendModelReady, sendReady } from "./health-routes.ts";
 import { type Door, serveInference } from "./inference-call.ts";
 import type { Inference } from "./inference.ts";
@@ -18,6 +18,7 @@ import { NodeExchange } from "./node-exchange.ts";
 import type { BodyParser } from "./parse-pool.ts";
 import { quote, Refusal } from "./refusal.ts";
 import { sendStatistics } from "./statistics-routes.ts";
+import { nameBeforePredict, sendTfsStatus } from "./tfs-routes.ts";
 import { UNSUPPORTED_ROUTES } from "./unsupported-routes.ts";
 
 /** What the HTTP side of a gateway is made of. */
@@ -145,6 +146,7 @@ function getRoutes(deps: AppDeps): readonly (readonly [string, Serve])[] {
   const { inference } = deps;
   const ready: Serve = (exchange) => sendReady(exchange, deps);
   const server: Serve = (exchange) => sendServerMetadata(exchange, deps.version);
+  const status: Serve = (exchange, c) => sendTfsStatus(exchange, inference, modelIn(c));
   const model: Serve = (exchange, c) => sendModelMetadata(exchange, inference, modelIn(c));
   const config: Serve = (exchange, c) => sendModelConfig(exchange, inference, modelIn(c));
   const statistics: Serve = (exchange, c) => sendStatistics(exchange, inference, modelIn(c));
@@ -154,6 +156,8 @@ function getRoutes(deps: AppDeps): readonly (readonly [string, Serve])[] {
     ["/health", sendLive],
     ["/readyz", ready],
     ["/readiness", ready],
+    ["/v1/models/:model", status],
+    ["/v1/models/:model/versions/:version", status],
     ["/v2", server],
     ["/v2/", server],
     ["/v2/health/live", sendLive],
@@ -172,6 +176,12 @@ function getRoutes(deps: AppDeps): readonly (readonly [string, Serve])[] {
 function postRoutes({ inference, options }: AppDeps, door: Door): readonly (readonly [string, Serve])[] {
   const infer: Serve = (exchange, c) => serveInference(door, exchange, { form: oipForm, ...modelIn(c) });
   const predict: Serve = (exchange, c) => serveInference(door, exchange, { form: plainForm, ...modelIn(c) });
+  const predictTfs = (exchange: Exchange, { part, model }: { part: string; model?: string }): void => {
+    const named = nameBeforePredict(part);
+    if (named instanceof Refusal) return refuse(exchange, named, door);
+    const at = model === undefined ? { name: named, version: "" } : { name: model, version: named };
+    serveInference(door, exchange, { form: tfsForm, ...at });
+  };
   const predictUnnamed: Serve = (exchange) => {
     const name = chooseModelName(inference, options.defaultModel);
     serveInference(door, exchange, { form: plainForm, name, version: "" });
@@ -181,6 +191,11 @@ function postRoutes({ inference, options }: AppDeps, door: Door): readonly (read
     ["/v2/models/:model/versions/:version/infer", infer],
     ["/predict", predictUnnamed],
     ["/predict/:model", predict],
+    ["/v1/models/:verb", (exchange, c) => predictTfs(exchange, { part: c.req.param("verb") ?? "" })],
+    [
+      "/v1/models/:model/versions/:verb",
+      (exchange, c) => predictTfs(exchange, { part: c.req.param("verb") ?? "", model: c.req.param("model") ?? "" }),
+    ],
     ["/v2/repository/index", (exchange) => sendRepositoryIndex(exchange, inference)],
   ];
 }

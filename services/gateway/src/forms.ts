@@ -3,6 +3,7 @@ import { ALL_JSON } from "./binary-body.ts";
 import type { Form, FormRequest } from "./inference-call.ts";
 import { type OipRequest, parseOipRequest } from "./oip-request.ts";
 import { oipResponse } from "./oip-response.ts";
+import { parseTfsRequest, tfsResponse, type TfsRequest } from "./tfs-form.ts";
 import { parsePlainRequest, plainResponseText, type PlainRequest } from "./plain-form.ts";
 import { Refusal } from "./refusal.ts";
 import { RepeatedBodies } from "./repeated-body.ts";
@@ -40,5 +41,17 @@ export const plainForm: Form<PlainRequest> = {
     }),
 };
 
+/** TensorFlow Serving's form. */
+export const tfsForm: Form<TfsRequest> = {
+  name: "tfs",
+  takesBinary: false,
+  read: parseTfsRequest,
+  write: ({ model, request, answer }) => tfsResponse(model, answer.outputs, request),
+};
+
 /** Every form by its name, as a thread that reads bodies looks them up. */
-export const FORMS: Readonly<Record<string, Pick<Form<FormRequest>, "read">>> = { oip: oipForm, plain: plainForm };
+export const FORMS: Readonly<Record<string, Pick<Form<FormRequest>, "read">>> = {
+  oip: oipForm,
+  plain: plainForm,
+  tfs: tfsForm,
+};

@@ -10,7 +10,13 @@ import { describe, quote, Refusal, shapeText } from "./refusal.ts";
 export const NEEDS_EXACT = Symbol("needs exact integers");
 
 /** A model's input or a client's: what the data must be. `shape` is concrete. */
-export type DataForm = { readonly name: string; readonly datatype: Datatype; readonly shape: readonly number[] };
+export type DataForm = {
+  readonly name: string;
+  readonly datatype: Datatype;
+  readonly shape: readonly number[];
+  /** Whether an element of BYTES may be `{"b64": "…"}`. */
+  readonly takesBase64?: boolean;
+};
 
 const TWO_TO_32 = 2 ** 32;
 const TWO_TO_64 = 2 ** 64;
@@ -215,14 +221,22 @@ function encodeBooleans(leaves: Leaves, target: Uint8Array): number {
 }
 
 function encodeTexts(form: DataForm, leaves: Leaves): Uint8Array | Refusal {
-  const texts: string[] = [];
+  const elements: (string | Uint8Array)[] = [];
   for (const leaf of leaves) {
     for (const value of leaf) {
-      if (typeof value !== "string") return valueFault(form, leaves, texts.length);
-      texts.push(value);
+      const element = typeof value !== "string" && form.takesBase64 === true ? base64Of(value) : value;
+      if (typeof element !== "string" && !Buffer.isBuffer(element)) return valueFault(form, leaves, elements.length);
+      elements.push(element);
     }
   }
-  return encodeStrings(texts);
+  return encodeStrings(elements);
+}
+
+/** The bytes of `{"b64": "…"}`, with padding and nothing else in it; undefined for anything else. */
+function base64Of(value: unknown): Buffer | undefined {
+  const text = typeof value === "object" && value !== null && "b64" in value ? value.b64 : undefined;
+  const isBase64 = typeof text === "string" && text.length % 4 === 0 && /^[A-Za-z\d+/]*={0,2}$/.test(text);
+  return isBase64 ? Buffer.from(text, "base64") : undefined;
 }
 
 /** What an element of each datatype is in JSON, for error messages. */

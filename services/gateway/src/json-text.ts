@@ -1,4 +1,11 @@
-import { DATATYPES, type Datatype, decodeStrings, elementCount, type Tensor } from "@millrace/protocol";
+import {
+  bytesElementsEnd,
+  DATATYPES,
+  type Datatype,
+  decodeStrings,
+  elementCount,
+  type Tensor,
+} from "@millrace/protocol";
 import { quote, Refusal, shapeText } from "./refusal.ts";
 
 /**
@@ -16,11 +23,27 @@ export function flatText(tensor: Tensor): string | Refusal {
   return "texts" in elements ? `[${elements.texts.join(",")}]` : JSON.stringify(elements.values);
 }
 
-/** The same as nested arrays, one level for each dimension of `shape` (none: the bare element), which must fit the data. */
-export function nestedText(tensor: Tensor, shape: readonly number[] = tensor.shape): string | Refusal {
-  const elements = elementsOf(tensor);
+/**
+ * The same as nested arrays, one level for each dimension of `shape` (none: the bare element), which must fit the data.
+ * `asBase64`: elements of BYTES become `{"b64": "…"}`, whatever they hold.
+ */
+export function nestedText(
+  tensor: Tensor,
+  shape: readonly number[] = tensor.shape,
+  asBase64 = false,
+): string | Refusal {
+  const elements = elementsOf(tensor, asBase64);
   if (elements instanceof Refusal) return elements;
   return nest(elements, shape, { depth: 0, from: 0 });
+}
+
+/** The same, one text for each element of the first dimension, of which there must be one. */
+export function nestedRows(tensor: Tensor, asBase64 = false): string[] | Refusal {
+  const elements = elementsOf(tensor, asBase64);
+  if (elements instanceof Refusal) return elements;
+  const [rows = 0, ...inner] = tensor.shape;
+  const step = elementCount(inner);
+  return Array.from({ length: rows }, (_, row) => nest(elements, inner, { depth: 0, from: row * step }));
 }
 
 /** Values that JSON.stringify writes right, or texts that are JSON already (which nothing must escape again). */
@@ -45,11 +68,11 @@ function nest(elements: Elements, shape: readonly number[], at: { depth: number;
   return `${text}]`;
 }
 
-function elementsOf(tensor: Tensor): Elements | Refusal {
+function elementsOf(tensor: Tensor, asBase64 = false): Elements | Refusal {
   const { datatype, data } = tensor;
   const size = DATATYPES[datatype].bytes;
   const count = elementCount(tensor.shape);
-  if (datatype === "BYTES") return textsOf(tensor, count);
+  if (datatype === "BYTES") return asBase64 ? base64Of(tensor, count) : textsOf(tensor, count);
   if (data.byteLength !== count * size) {
     return new Refusal(
       "internal",
@@ -62,6 +85,18 @@ function elementsOf(tensor: Tensor): Elements | Refusal {
 function textsOf(tensor: Tensor, count: number): Elements | Refusal {
   const texts = decodeStrings(tensor.data, count);
   return texts === undefined ? notJson(tensor, "a string that is not UTF-8") : { values: texts };
+}
+
+function base64Of({ name, data }: Tensor, count: number): Elements | Refusal {
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+  const texts: string[] = [];
+  for (let i = 0, at = 0; i < count; i++) {
+    const end = bytesElementsEnd(data, at, 1);
+    if (end < 0) return new Refusal("internal", `output ${quote(name)}: its data ends before its elements do`);
+    texts.push(`{"b64":"${bytes.toString("base64", at + 4, end)}"}`);
+    at = end;
+  }
+  return { texts };
 }
 
 function numbersOf(tensor: Tensor, count: number): Elements | Refusal {

@@ -3,6 +3,7 @@ import { assembleInputs, checkShape, type InputSet } from "./input-set.ts";
 import { buildFromJson, isObject, textOf } from "./json-body.ts";
 import { encodeData, NEEDS_EXACT } from "./json-data.ts";
 import { nestedText } from "./json-text.ts";
+import { sizesOf } from "./nesting.ts";
 import { outputNamed } from "./oip-response.ts";
 import { describe, quote, Refusal, shapeText } from "./refusal.ts";
 
@@ -100,13 +101,6 @@ function layOut(value: unknown, spec: TensorSpec, model: ModelDescription): Layo
 
 function asArray(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [value];
-}
-
-/** The lengths of a value, its first element, that one's first element and so on, at most `depthMax` of them. */
-function sizesOf(value: unknown, depthMax: number): readonly number[] {
-  const sizes: number[] = [];
-  for (let at = value; Array.isArray(at) && sizes.length < depthMax; at = at[0]) sizes.push(at.length);
-  return sizes;
 }
 
 /** What an answer in plain form tells beside the result. */

@@ -14,5 +14,7 @@ export const UNSUPPORTED_ROUTES: readonly { readonly path: string; readonly feat
   { path: "/v2/trace/setting", feature: "the trace extension" },
   { path: "/v2/models/:model/trace/setting", feature: "the trace extension" },
   { path: "/v2/logging", feature: "the logging extension" },
-  { path: "/v1/models/*", feature: "TensorFlow Serving's API" },
+  { path: "/v1/models/:model/metadata", feature: "TensorFlow Serving's metadata" },
+  { path: "/v1/models/:model/versions/:version/metadata", feature: "TensorFlow Serving's metadata" },
+  { path: "/v1/models/:model/labels/*", feature: "choosing versions by label" },
 ];
