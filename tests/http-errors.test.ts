@@ -96,8 +96,19 @@ test.for<[string, string, number, string]>([
   ["a wrong value", postBytes(INFER, request({ ...x, data: [1, "2"] })), 400, "invalid_value"],
   ["too many rows", postBytes("/v2/models/slow/infer", simulatedRequest(1025)), 400, "too_many_rows"],
   ["no such output", postBytes(INFER, request(x, { outputs: [{ name: "q" }] })), 400, "invalid_request"],
-  ["a compressed body", postBytes(INFER, GOOD, ["Content-Encoding: gzip"]), 501, "unsupported"],
-  ["binary tensors", postBytes(INFER, GOOD, ["Inference-Header-Content-Length: 9"]), 501, "unsupported"],
+  [
+    "a body that is not compressed as it says",
+    postBytes(INFER, GOOD, ["Content-Encoding: gzip"]),
+    400,
+    "invalid_request",
+  ],
+  ["an unknown compression", postBytes(INFER, GOOD, ["Content-Encoding: br"]), 501, "unsupported"],
+  [
+    "a length of the JSON that is none",
+    postBytes(INFER, GOOD, ["Inference-Header-Content-Length: x"]),
+    400,
+    "invalid_request",
+  ],
   ["a feature of others", postBytes("/v1/models/double:predict", "{}"), 501, "unsupported"],
   ["a bad timeout", postBytes(INFER, GOOD, ["x-request-timeout-ms: soon"]), 400, "invalid_request"],
 ])("%s is told in JSON, and the connection lives on", async ([, bytes, status, code]) => {
@@ -312,5 +323,5 @@ test("a client that goes away takes its request along", async () => {
 });
 
 test("a head that does not end is refused in time", async () => {
-  expectError(await trickle.answer(), 408, "invalid_request");
+  expectError(await trickle.answer(), 408, "too_slow");
 });

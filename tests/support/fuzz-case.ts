@@ -48,8 +48,7 @@ export function makeFuzzCase(random: SeededRandom): FuzzCase {
   const draft = make(random);
   const { method = "POST", expects, codes = [], data } = draft;
   const bytes = write(random, draft);
-  const isLast =
-    expects === "broken" || (!BODY_IS_READ.has(what) && (isChunked(bytes) || bytes.byteLength > SMALL_BYTES));
+  const isLast = expects === "broken" || (!BODY_IS_READ.has(what) && isOpenEnded(bytes));
   return { what, pieces: cut(random, bytes), isHead: method === "HEAD", isLast, expects, codes, data };
 }
 
@@ -63,8 +62,10 @@ const BODY_IS_READ = new Set([
 ]);
 const SMALL_BYTES = 50_000;
 
-function isChunked(bytes: Uint8Array): boolean {
-  return Buffer.from(bytes).includes("Transfer-Encoding: chunked");
+/** Whether so much may be left unread that the connection is given up. */
+function isOpenEnded(bytes: Uint8Array): boolean {
+  const text = Buffer.from(bytes);
+  return text.includes("Transfer-Encoding: chunked") || text.includes("Expect: ") || text.byteLength > SMALL_BYTES;
 }
 
 type Maker = (random: SeededRandom) => Draft;

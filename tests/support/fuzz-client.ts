@@ -192,7 +192,7 @@ function count(report: FuzzReport, one: FuzzCase, answer: Answer | undefined): v
 }
 
 /** Statuses of what never became a request, which the error table has no codes for: see docs/errors.md. */
-const PROTOCOL_STATUSES: readonly number[] = [408, 413, 431];
+const PROTOCOL_STATUSES: readonly number[] = [413, 431];
 
 /** Why this cannot be the answer to this case, or "". */
 function faultOf(one: FuzzCase, answer: Answer | undefined): string {

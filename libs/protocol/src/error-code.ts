@@ -213,6 +213,20 @@ export const ERROR_CODES = {
     fault: "operator",
     meaning: "A look-up that a hook needs failed or took too long, and there is nothing to fall back on.",
   },
+  too_slow: {
+    number: 31,
+    http: 408,
+    retryable: false,
+    fault: "client",
+    meaning: "The request came too slowly.",
+  },
+  answer_too_large: {
+    number: 32,
+    http: 500,
+    retryable: false,
+    fault: "model",
+    meaning: "The answer is larger than the gateway sends.",
+  },
 } as const satisfies Record<string, ErrorRow>;
 
 type ErrorRow = {

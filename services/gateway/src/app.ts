@@ -14,9 +14,10 @@ import { type Door, serveInference } from "./inference-call.ts";
 import type { Inference } from "./inference.ts";
 import { sendModelConfig, sendModelMetadata, sendRepositoryIndex, sendServerMetadata } from "./metadata-routes.ts";
 import { chooseModelName } from "./model-choice.ts";
-import { NodeExchange } from "./node-exchange.ts";
+import { type Edge, NodeExchange } from "./node-exchange.ts";
 import type { BodyParser } from "./parse-pool.ts";
 import { quote, Refusal } from "./refusal.ts";
+import { ArrivingBodies, ByteBound } from "./socket-bounds.ts";
 import { sendStatistics } from "./statistics-routes.ts";
 import { nameBeforePredict, sendTfsStatus } from "./tfs-routes.ts";
 import { UNSUPPORTED_ROUTES } from "./unsupported-routes.ts";
@@ -32,6 +33,10 @@ export type AppDeps = {
     | "inlineJsonBytesMax"
     | "bodyBytesMax"
     | "inFlightMax"
+    | "inFlightBytesMax"
+    | "answerBytesMax"
+    | "bodyBytesPerSecondMin"
+    | "bodyGraceMs"
     | "defaultModel"
     | "testDelay"
   >;
@@ -59,6 +64,10 @@ type Env = { Bindings: NodeBindings };
 /** The gateway's HTTP side: `fetch` serves the node adapter, `inFlight` counts the inference calls that are not answered yet. */
 export type GatewayApp = Pick<Hono<Env>, "fetch" | "request"> & {
   readonly inFlight: () => number;
+  /** Bytes that are held of bodies and answers. */
+  readonly heldBytes: () => number;
+  /** Ends bodies that come too slowly, as of a time on the clock of `performance.now()`: to be called every second or so. */
+  readonly endSlowBodies: (nowMs: number) => void;
   /** Serves a request if it takes the hot route; false, and nothing done, if it is for `fetch`. */
   readonly serveHot: (incoming: IncomingMessage, outgoing: ServerResponse) => boolean;
 };
@@ -88,6 +97,12 @@ export function createApp(deps: AppDeps): GatewayApp {
     observer: deps.observer,
     inFlight: 0,
   };
+  const edge: Edge = {
+    isClosing: deps.isDraining,
+    bytes: new ByteBound(deps.options.inFlightBytesMax),
+    arriving: new ArrivingBodies(deps.options),
+    rate: deps.options,
+  };
   // This router refuses at start a set of routes that it cannot match with one regular expression.
   const app = new Hono<Env>({ router: new RegExpRouter() });
   const handler = (serve: Serve) => {
@@ -95,7 +110,7 @@ export function createApp(deps: AppDeps): GatewayApp {
       // Hono passes on what it is given: nothing, where app.request() is given no bindings.
       const { incoming, outgoing } = (c.env as NodeBindings | undefined) ?? {};
       if (incoming !== undefined && outgoing !== undefined) {
-        serve(new NodeExchange(incoming, outgoing, deps.isDraining), c);
+        serve(new NodeExchange(incoming, outgoing, edge), c);
         return RESPONSE_ALREADY_SENT;
       }
       const exchange = new FetchExchange(c.req.raw);
@@ -115,7 +130,9 @@ export function createApp(deps: AppDeps): GatewayApp {
   const { metricsPage } = deps;
   if (metricsPage !== undefined) {
     app.get("/metrics", async () => {
-      return new Response(await metricsPage.render(), { headers: { "content-type": metricsPage.contentType } });
+      const headers = new Headers({ "content-type": metricsPage.contentType });
+      if (deps.isDraining()) headers.set("connection", "close");
+      return new Response(await metricsPage.render(), { headers });
     });
   }
   app.notFound(handler((exchange, c) => refuseRoute(exchange, c.req, { app, observer: deps.observer })));
@@ -129,7 +146,7 @@ export function createApp(deps: AppDeps): GatewayApp {
   const serveHot = (incoming: IncomingMessage, outgoing: ServerResponse): boolean => {
     const name = incoming.method === "POST" ? HOT_ROUTE.exec(incoming.url ?? "")?.[1] : undefined;
     if (name === undefined) return false;
-    const exchange = new NodeExchange(incoming, outgoing, deps.isDraining);
+    const exchange = new NodeExchange(incoming, outgoing, edge);
     try {
       serveInference(door, exchange, { form: oipForm, name, version: "" });
     } catch (error) {
@@ -138,7 +155,14 @@ export function createApp(deps: AppDeps): GatewayApp {
     }
     return true;
   };
-  return { fetch: app.fetch, request: app.request, inFlight: () => door.inFlight, serveHot };
+  return {
+    fetch: app.fetch,
+    request: app.request,
+    inFlight: () => door.inFlight,
+    heldBytes: () => edge.bytes.held,
+    endSlowBodies: (nowMs) => edge.arriving.end(nowMs),
+    serveHot,
+  };
 }
 
 /** The routes of GET, which HEAD follows. */

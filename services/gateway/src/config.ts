@@ -72,6 +72,34 @@ export const OPTIONS = defineOptions({
     default: 10_000,
     doc: "The most inference requests that are held at once; more are refused with 429.",
   },
+  inFlightBytesMax: {
+    schema: z
+      .number()
+      .int()
+      .min(1024)
+      .max(64 * 1024 ** 3),
+    default: 512 * 1024 * 1024,
+    doc: "The most bytes of bodies that have arrived, and of answers that their clients have not taken, that are held at once; more are refused with 429, before they are read where Content-Length tells.",
+  },
+  answerBytesMax: {
+    schema: z
+      .number()
+      .int()
+      .min(1024)
+      .max(256 * 1024 * 1024),
+    default: 64 * 1024 * 1024,
+    doc: "The largest body of an answer, in bytes; a larger one becomes an error.",
+  },
+  bodyBytesPerSecondMin: {
+    schema: z.number().int().min(0).max(1_000_000_000),
+    default: 240,
+    doc: "How many bytes a second of a body must come on the average, and of an answer be taken, after the grace; slower bodies are ended with 408, slower readers without a word. 0: as slow as they like.",
+  },
+  bodyGraceMs: {
+    schema: z.number().int().min(1).max(3_600_000),
+    default: 5000,
+    doc: "How long a body may come, and an answer be taken, as slowly as it likes, in milliseconds.",
+  },
   defaultModel: {
     schema: z.string().max(256),
     default: "",
@@ -110,6 +138,11 @@ export const OPTIONS = defineOptions({
       .max(1024 * 1024),
     default: 16 * 1024,
     doc: "The largest head of a request that is accepted, in bytes; more is refused with 431.",
+  },
+  headerCountMax: {
+    schema: z.number().int().min(16).max(2000),
+    default: 100,
+    doc: "The most header lines of a request; more are refused with 431.",
   },
 });
 

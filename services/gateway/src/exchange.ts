@@ -21,6 +21,8 @@ export interface Exchange {
    * Content-Length says so). Never calls back if the client goes away first. Call it at most once.
    */
   readBody(bytesMax: number, onBody: (body: Buffer | Refusal) => void): void;
+  /** Counts so many bytes more as held for this request, until its answer: what a body has become. A refusal where there is no room. */
+  hold(bytes: number): Refusal | undefined;
   /** Calls back once if the client goes away before the answer has been written to it. Call it at most once. */
   onGone(callback: () => void): void;
   /**

@@ -40,6 +40,10 @@ export class FetchExchange implements Exchange {
     });
   }
 
+  hold(): undefined {
+    return undefined;
+  }
+
   onGone(callback: () => void): void {
     this.#request.signal.addEventListener("abort", callback, { once: true });
   }

@@ -1,5 +1,6 @@
 import { request as httpRequest } from "node:http";
 import { connect, type Socket } from "node:net";
+import { gzipSync } from "node:zlib";
 import { expect, onTestFinished, test } from "vitest";
 import { createApp } from "./app.ts";
 import type { GatewayOptions } from "./config.ts";
@@ -11,6 +12,7 @@ type Gateway = {
   readonly port: number;
   readonly inference: EchoInference;
   readonly inFlight: () => number;
+  readonly heldBytes: () => number;
   readonly startDraining: () => void;
 };
 
@@ -26,6 +28,7 @@ async function start(given: Partial<GatewayOptions> = {}): Promise<Gateway> {
     isDraining: () => draining,
     isRefusing: () => draining,
     observer: { began: () => {}, ended: () => {} },
+    metricsPage: { contentType: "text/plain", render: () => Promise.resolve("") },
     onDefect: (error) => {
       throw error;
     },
@@ -33,7 +36,14 @@ async function start(given: Partial<GatewayOptions> = {}): Promise<Gateway> {
   const server = await startHttpServer(app, options);
   onTestFinished(() => server.close());
   const port = Number(new URL(server.address).port);
-  return { server, port, inference, inFlight: app.inFlight, startDraining: () => void (draining = true) };
+  return {
+    server,
+    port,
+    inference,
+    inFlight: app.inFlight,
+    heldBytes: app.heldBytes,
+    startDraining: () => void (draining = true),
+  };
 }
 
 /** A client that writes bytes and collects what comes back. */
@@ -274,4 +284,118 @@ test("CONNECT is refused in JSON, after what was in flight on its connection", a
   const client = new Client(port).write(`${inferRequest()}CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n`);
   expect(await client.answers(2)).toEqual([200, 400]);
   await expect.poll(() => client.isClosed).toBe(true);
+});
+
+test("bytes are bounded: by Content-Length before the body comes, in chunks as they come; nothing stays held", async () => {
+  const { port, inference, heldBytes, inFlight } = await start({ inFlightBytesMax: 100_000 });
+  inference.isManual = true;
+  const waiting = new Client(port).write(inferRequest(inferBody([1, 2, 3, 4], { id: "x".repeat(60_000) })));
+  await expect.poll(() => inference.pending.size).toBe(1);
+  expect(heldBytes()).toBeGreaterThan(60_000);
+  const told = new Client(port).write(head("/v2/models/echo/infer", "Content-Length: 50000"));
+  expect(await told.answers(1)).toEqual([429]);
+  expect(told.text).toMatch(/retry-after: 1\r\n/i);
+  expect(told.text).toContain('"code":"queue_full"');
+  const chunked = new Client(port).write(head("/predict", "Transfer-Encoding: chunked"));
+  for (let i = 0; i < 50; i++) chunked.write("400\r\n", Buffer.alloc(1024, 0x20), "\r\n");
+  expect(await chunked.answers(1)).toEqual([429]);
+  expect(chunked.text).toMatch(/connection: close\r\n/i);
+  const packed = gzipSync(inferBody([1, 2, 3, 4], { id: "x".repeat(60_000) }));
+  const coded = ["Content-Encoding: gzip", `Content-Length: ${packed.byteLength}`];
+  const expanded = new Client(port).write(head("/v2/models/echo/infer", ...coded), packed);
+  expect(await expanded.answers(1)).toEqual([429]);
+  const small = new Client(port).write(inferRequest());
+  await expect.poll(() => inference.pending.size).toBe(2);
+  const gone = new Client(port).write(head("/predict", "Content-Length: 30000"), Buffer.alloc(20_000, 0x20));
+  await expect.poll(heldBytes).toBeGreaterThan(80_000);
+  gone.socket.destroy();
+  await expect.poll(heldBytes).toBeLessThan(70_000);
+  waiting.socket.destroy();
+  for (const { request, answer } of inference.pending.values()) answer(echoOf(request));
+  expect(await small.answers(1)).toEqual([200]);
+  await expect.poll(() => [heldBytes(), inFlight()]).toEqual([0, 0]);
+});
+
+test("a byte a second is ended with 408, also where the first never comes; who sends fast is not", async () => {
+  const { port, inFlight, heldBytes } = await start({ bodyGraceMs: 500 });
+  const silent = new Client(port).write(head("/predict", "Content-Length: 100"));
+  const slow = new Client(port).write(head("/v2/models/echo/infer", "Transfer-Encoding: chunked"), "1\r\n{\r\n");
+  const trickle = setInterval(() => slow.write("1\r\n \r\n"), 200);
+  onTestFinished(() => clearInterval(trickle));
+  const good = new Client(port).write(inferRequest());
+  expect(await good.answers(1)).toEqual([200]);
+  for (const client of [silent, slow]) {
+    expect(await client.answers(1)).toEqual([408]);
+    expect(client.text).toContain('"code":"too_slow"');
+    expect(client.text).toMatch(/connection: close\r\n/i);
+    // It is read on for a while, so that the client sees the answer.
+    client.socket.end();
+    await expect.poll(() => client.isClosed, { timeout: 4000 }).toBe(true);
+  }
+  expect([inFlight(), heldBytes()]).toEqual([0, 0]);
+  good.write(inferRequest());
+  expect(await good.answers(2)).toEqual([200, 200]);
+});
+
+test("an answer that its client does not take is held, counted, and given up", async () => {
+  const { port, inference, heldBytes } = await start({ bodyGraceMs: 500, bodyBytesPerSecondMin: 100_000_000 });
+  const values = new Float32Array(4_000_000).fill(1);
+  const data = new Uint8Array(values.buffer);
+  inference.respond = (request) => {
+    const echo = echoOf(request);
+    return echo.ok ? { ...echo, outputs: [{ name: "y", datatype: "FP32", shape: [1_000_000, 4], data }] } : echo;
+  };
+  const client = new Client(port);
+  client.socket.pause();
+  client.write(inferRequest());
+  await expect.poll(heldBytes, { timeout: 10_000 }).toBeGreaterThan(values.length);
+  await expect.poll(heldBytes, { timeout: 5000 }).toBe(0);
+  client.socket.resume();
+  await expect.poll(() => client.isClosed).toBe(true);
+  expect(client.text.length).toBeLessThan(2 * values.length);
+});
+
+test("an answer beyond the limit is an error of the model, and the connection lives on", async () => {
+  const { port } = await start({ answerBytesMax: 1024 });
+  const values = (rows: number): number[] => Array.from({ length: 4 * rows }, () => 0.123456789);
+  const client = new Client(port).write(inferRequest(inferBody(values(8), { id: "i".repeat(2000) })));
+  expect(await client.answers(1)).toEqual([500]);
+  expect(client.text).toContain('"code":"answer_too_large"');
+  client.write(inferRequest(inferBody(values(1))));
+  expect(await client.answers(2)).toEqual([500, 200]);
+});
+
+test("more header lines than the limit are refused, whole and at once", async () => {
+  const { port } = await start();
+  const lines = (count: number): string[] => Array.from({ length: count }, (_, i) => `x-${i}: 1`);
+  const client = new Client(port).write(head("/v2/models/echo/infer", ...lines(97), `Content-Length: 2`), "{}");
+  expect(await client.answers(1)).toEqual([400]);
+  const many = new Client(port).write(head("/v2/models/echo/infer", ...lines(100), "Content-Length: 2"), "{}");
+  expect(await many.answers(1)).toEqual([431]);
+  await expect.poll(() => many.isClosed).toBe(true);
+});
+
+test("in a drain every answer says that its connection closes: errors, metrics, health", async () => {
+  const { port, startDraining } = await start();
+  startDraining();
+  const requests = [
+    "GET /livez",
+    "GET /readyz",
+    "GET /v2",
+    "GET /metrics",
+    "GET /nowhere",
+    "PUT /predict",
+    "POST /predict",
+    "GET /v2/models/echo",
+    "GET /v2/models/%zz",
+    "POST /v2/models/echo/infer",
+    "POST /v2/repository/index",
+    "CONNECT x:1",
+    "GET bad",
+  ];
+  for (const request of requests) {
+    const client = new Client(port).write(`${request} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    await expect.poll(() => client.isClosed, { message: request }).toBe(true);
+    expect(client.text, request).toMatch(/connection: close\r\n/i);
+  }
 });

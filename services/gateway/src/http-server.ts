@@ -5,14 +5,21 @@ import { getRequestListener } from "@hono/node-server";
 import { OptionError } from "@millrace/runtime";
 import type { GatewayApp } from "./app.ts";
 import type { GatewayOptions } from "./config.ts";
-import { errorResponse, errorText, sendRefusal } from "./error-response.ts";
-import { LINGER_MS, NodeExchange } from "./node-exchange.ts";
+import { errorResponse, errorText } from "./error-response.ts";
+import { type Edge, LINGER_MS, NodeExchange } from "./node-exchange.ts";
 import { Refusal } from "./refusal.ts";
 import { requestIdOf } from "./request-id.ts";
+import { ArrivingBodies, ByteBound, NO_RATE } from "./socket-bounds.ts";
 
 export type HttpServerOptions = Pick<
   GatewayOptions,
-  "host" | "port" | "keepAliveTimeoutMs" | "headersTimeoutMs" | "headerBytesMax" | "requestTimeoutMsMax"
+  | "host"
+  | "port"
+  | "keepAliveTimeoutMs"
+  | "headersTimeoutMs"
+  | "headerBytesMax"
+  | "headerCountMax"
+  | "requestTimeoutMsMax"
 >;
 
 export type HttpServer = {
@@ -47,7 +54,7 @@ const TIMEOUT_CHECK_MS = 1000;
  * @throws {OptionError} that names host and port when they cannot be bound.
  */
 export async function startHttpServer(app: GatewayApp, options: HttpServerOptions): Promise<HttpServer> {
-  const listener = requestListener(app);
+  const listener = requestListener(app, options);
   const server = createServer(
     {
       keepAliveTimeout: options.keepAliveTimeoutMs,
@@ -65,8 +72,12 @@ export async function startHttpServer(app: GatewayApp, options: HttpServerOption
   // "100 Continue" is sent when a body is first read, so that a refused upload never starts.
   server.on("checkContinue", listener);
   server.on("checkExpectation", (incoming: IncomingMessage, outgoing: ServerResponse) => {
-    refuse(incoming, outgoing, `expectation ${JSON.stringify(incoming.headers.expect)} is not known`);
+    refuse(incoming, outgoing, { message: `expectation ${JSON.stringify(incoming.headers.expect)} is not known` });
   });
+  // Node's own limit would drop lines without a word; the listener refuses.
+  server.maxHeadersCount = 0;
+  const slowBodies = setInterval(() => app.endSlowBodies(performance.now()), TIMEOUT_CHECK_MS);
+  server.on("close", () => clearInterval(slowBodies));
   server.on("clientError", onClientError);
   // Node would end the connection without a word, and with it what is in flight on it.
   server.on("connect", (_incoming, socket: Duplex) => {
@@ -93,7 +104,7 @@ export async function startHttpServer(app: GatewayApp, options: HttpServerOption
 
 type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
-function requestListener(app: GatewayApp): Listener {
+function requestListener(app: GatewayApp, { headerCountMax }: HttpServerOptions): Listener {
   const serve = getRequestListener(app.fetch, {
     // HTTP/1.0 clients, among them old health checkers, send no Host.
     hostname: "localhost",
@@ -104,8 +115,11 @@ function requestListener(app: GatewayApp): Listener {
     errorHandler: answerUnroutable,
   });
   return (incoming, outgoing) => {
-    if (incoming.headers.host === undefined && incoming.httpVersionMinor > 0) {
-      refuse(incoming, outgoing, "the header Host is missing");
+    // Name, value, name, value.
+    if (incoming.rawHeaders.length > 2 * headerCountMax) {
+      refuse(incoming, outgoing, { status: 431, message: `there are more than ${headerCountMax} header lines` });
+    } else if (incoming.headers.host === undefined && incoming.httpVersionMinor > 0) {
+      refuse(incoming, outgoing, { message: "the header Host is missing" });
     } else if (!isKnownHost(incoming.headers.host) || !app.serveHot(incoming, outgoing)) void serve(incoming, outgoing);
   };
 }
@@ -124,9 +138,21 @@ function isKnownHost(host: string | undefined): boolean {
   return true;
 }
 
+/** Nothing of what never reaches a route is read, and its connection ends. */
+const CLOSED_EDGE: Edge = {
+  isClosing: () => true,
+  bytes: new ByteBound(Infinity),
+  arriving: new ArrivingBodies(NO_RATE),
+  rate: NO_RATE,
+};
+
 /** Answers what never reaches a route, and ends the connection. */
-function refuse(incoming: IncomingMessage, outgoing: ServerResponse, message: string): void {
-  sendRefusal(new NodeExchange(incoming, outgoing, () => true), new Refusal("invalid_request", message));
+function refuse(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  { status = 400, message }: { readonly status?: number; readonly message: string },
+): void {
+  new NodeExchange(incoming, outgoing, CLOSED_EDGE).send(status, [], errorText("invalid_request", message));
 }
 
 /** The adapter could not make a URL of the request's target and Host, before any route. */
@@ -169,7 +195,8 @@ function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
     return;
   }
   const status = CLIENT_ERRORS[error.code ?? ""] ?? "400 Bad Request";
-  const body = errorText("invalid_request", `not a request that can be read: ${error.message}`);
+  const isSlow = error.code === "ERR_HTTP_REQUEST_TIMEOUT";
+  const body = errorText(isSlow ? "too_slow" : "invalid_request", `not a request that can be read: ${error.message}`);
   const head =
     `HTTP/1.1 ${status}\r\nconnection: close\r\ncontent-type: application/json\r\n` +
     `content-length: ${Buffer.byteLength(body)}\r\nx-request-id: ${requestIdOf(undefined)}\r\n\r\n`;

@@ -1,4 +1,4 @@
-import { ERROR_CODES, type ModelDescription } from "@millrace/protocol";
+import { ERROR_CODES, type ModelDescription, type Tensor } from "@millrace/protocol";
 import type { Stage } from "@millrace/runtime";
 import { ALL_JSON, type BinaryAnswer, readJsonBytes } from "./binary-body.ts";
 import { timeoutOf, type TimeoutBounds } from "./budget.ts";
@@ -15,6 +15,7 @@ import { findServing } from "./model-choice.ts";
 import type { BodyParser, ParseJob } from "./parse-pool.ts";
 import { Refusal } from "./refusal.ts";
 import { type GatewayDurations, serverTiming } from "./server-timing.ts";
+import { FULL_RETRY_AFTER_MS } from "./socket-bounds.ts";
 
 /** What all inference calls of a gateway share. */
 export type Door = {
@@ -28,6 +29,8 @@ export type Door = {
     readonly inlineJsonBytesMax: number;
     /** Bytes of a body that is JSON and tensors behind it. */
     readonly bodyBytesMax: number;
+    /** Bytes of an answer. */
+    readonly answerBytesMax: number;
   };
   readonly parser: BodyParser;
   /** For tests: how long to sleep inside a stage, in milliseconds; undefined = nowhere, at no cost. */
@@ -145,8 +148,10 @@ class InferenceCall<Request extends FormRequest> {
     if (this.#coding === undefined) return this.#onPlainBody(body);
     expand(body, { coding: this.#coding, bytesMax: this.#bodyBytesMax }, (expanded) => {
       if (this.#state !== "preparing") return;
-      if (expanded instanceof Refusal) this.#refuse(expanded);
-      else this.#onPlainBody(expanded);
+      if (expanded instanceof Refusal) return this.#refuse(expanded);
+      const refusal = this.#exchange.hold(expanded.byteLength);
+      if (refusal === undefined) this.#onPlainBody(expanded);
+      else this.#refuse(refusal);
     });
   }
 
@@ -253,18 +258,26 @@ class InferenceCall<Request extends FormRequest> {
         const refusal = new Refusal(answer.code, answer.message, answer.retryAfterMs);
         return this.#refuse(refusal, answer, answeredMs);
       }
+      const { answerBytesMax } = this.#door.limits;
+      if (answerBytesAtLeast(answer.outputs) > answerBytesMax) {
+        return this.#refuse(answerTooLarge(answerBytesMax), answer, answeredMs);
+      }
       const latencyMs = performance.now() - this.#exchange.receivedMs;
       const httpRequestId = this.#exchange.requestId;
       const body = this.#form.write({ model: this.#model, request, answer, latencyMs, httpRequestId });
       if (body instanceof Refusal) return this.#refuse(body, answer, answeredMs);
       const out = typeof body === "string" ? body : partsOf(body);
-      const coding = isLong(out) ? answerCoding(this.#exchange.header("accept-encoding")) : undefined;
+      const bytes = bytesOf(out);
+      if (bytes > answerBytesMax) return this.#refuse(answerTooLarge(answerBytesMax), answer, answeredMs);
+      const coding = bytes < COMPRESS_BYTES_MIN ? undefined : answerCoding(this.#exchange.header("accept-encoding"));
       if (coding === undefined) return this.#send(answer, answeredMs, out);
       compress(typeof out === "string" ? out : out.parts, coding, (compressed) => {
         if (this.#state === "done") return;
         this.#send(answer, answeredMs, compressed === undefined ? out : encoded(out, coding, compressed));
       });
     } catch (error) {
+      // Longer than any string of V8 can be.
+      if (error instanceof RangeError) return this.#refuse(answerTooLarge(this.#door.limits.answerBytesMax));
       this.#fail(error);
     }
   }
@@ -323,9 +336,6 @@ class InferenceCall<Request extends FormRequest> {
   }
 }
 
-/** When a full gateway may be tried again, in milliseconds: it cannot tell, so as soon as the header can say. */
-const FULL_RETRY_AFTER_MS = 1000;
-
 /** Whether a call may come in at all, whatever it asks for; checked before its body is read. */
 function refusalAtDoor(door: Door): Refusal | undefined {
   if (door.isRefusing()) return new Refusal("draining", "this gateway is shutting down");
@@ -357,9 +367,26 @@ function encoded(out: string | Parts, coding: Coding, bytes: Buffer): Parts {
   return { parts: [bytes], headers: [...headers, "content-encoding", coding, "vary", "accept-encoding"] };
 }
 
-function isLong(out: string | Parts): boolean {
-  if (typeof out === "string") return out.length >= COMPRESS_BYTES_MIN;
-  return out.parts.reduce((sum, { byteLength }) => sum + byteLength, 0) >= COMPRESS_BYTES_MIN;
+/**
+ * Bytes that an answer with these outputs has at least, in any form, so that a hopeless one is not written: JSON takes two for each
+ * element, whose size is eight at most.
+ */
+function answerBytesAtLeast(outputs: readonly Tensor[]): number {
+  let bytes = 0;
+  for (const { data } of outputs) bytes += data.byteLength / 4;
+  return bytes;
+}
+
+/** Bytes of an answer, but for what characters beyond ASCII take more. */
+function bytesOf(out: string | Parts): number {
+  return typeof out === "string" ? out.length : out.parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
+}
+
+function answerTooLarge(bytesMax: number): Refusal {
+  return new Refusal(
+    "answer_too_large",
+    `the answer is larger than ${bytesMax} bytes; ask for less, or in binary form`,
+  );
 }
 
 /** How much of the body is JSON: `invalid_request` where the header makes no sense, `body_too_large`, or `unsupported` by the form. */

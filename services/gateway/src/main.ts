@@ -89,6 +89,7 @@ export async function main(argv: string[]): Promise<void> {
     observer,
     metricsPage: options.publicMetrics ? metricsPage : undefined,
   });
+  metrics.watchBytes(app.heldBytes);
   const http = await startHttpServer(app, options);
   lifecycle.onDrain(async () => {
     // Balancers need time to look elsewhere, and kept connections an answer that tells them to close.

@@ -27,6 +27,14 @@ export const GATEWAY_METRICS = defineMetrics({
     labels: ["model"],
     help: "Inference calls between their head and their answer.",
   },
+  millrace_gateway_inflight_bytes: {
+    type: "gauge",
+    unit: "bytes",
+    labels: [],
+    help: "Bytes held of bodies, until their answer, and of answers that their clients have not taken yet.",
+    asks: "Who is near the bound of 512 MiB, beyond which requests are refused with 429.",
+    query: "max by (instance) (millrace_gateway_inflight_bytes)",
+  },
   millrace_stage_duration_seconds: {
     type: "histogram",
     unit: "seconds",

@@ -48,6 +48,12 @@ export class GatewayMetrics {
     });
   }
 
+  /** Reads the bytes that are held from now on, whenever somebody asks. */
+  watchBytes(heldBytes: () => number): void {
+    const gauge = this.values.gauge("millrace_gateway_inflight_bytes", {});
+    this.values.onRefresh(() => gauge.set(heldBytes()));
+  }
+
   /** A call for a model that is known is in flight from now on. */
   began(model: ModelDescription): void {
     this.#models.of(model.name).begin();
