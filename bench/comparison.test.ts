@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { temporaryFolder } from "../tests/support/temporary-folder.ts";
 import { compare, rotated } from "./comparison.ts";
-import { PEERS, REFERENCE } from "./peers/peers.ts";
+import { CONTROL, PEERS, REFERENCE } from "./peers/peers.ts";
 import { cpuBetween } from "./process-usage.ts";
 import type { Measurement, Skipped } from "./results.ts";
 import type { SideRow } from "./side.ts";
@@ -75,3 +75,55 @@ test("sides are measured in turn, checked, and left out where they do not start 
   expect(skipped.map(({ side }) => side)).toEqual(["broken", "wrong", "absent"]);
   expect(skipped[1]?.reason).toContain('"statuses":{"400":40}');
 });
+
+test(
+  "open loops get a share of what a side can do, measured in their round: of one side for all, or of each its own",
+  { timeout: 180_000 },
+  async () => {
+    await using folder = await temporaryFolder();
+    const model = await serveModel("small", folder.path);
+    const [one, other] = [REFERENCE, CONTROL].map((name) => PEERS.find((row) => row.name === name)!) as [
+      SideRow,
+      SideRow,
+    ];
+    const [measurements, skipped]: [Measurement[], Skipped[]] = [[], []];
+    const run = async (of: "own" | { readonly side: string }, rows: readonly SideRow[]): Promise<void> => {
+      const shape = { kind: "open", share: 0.1, of, connections: 8, deadlineMs: 10_000 } as const;
+      await compare({
+        workload: { ...WORKLOADS[0]!, name: typeof of === "string" ? of : "common", model: "small", shape },
+        model,
+        rounds: 1,
+        ms: 1_000,
+        folder: folder.path,
+        rows,
+        signal: new AbortController().signal,
+        say: () => {},
+        measurements,
+        skipped,
+      });
+    };
+    await run({ side: REFERENCE }, [one, other]);
+    await run("own", [
+      one,
+      { ...one, name: "follower", capacityOf: REFERENCE },
+      { ...one, name: "lost", capacityOf: "nobody" },
+    ]);
+    const due = measurements.map(({ workload, side, ratePerSecond }) => ({ workload, side, ratePerSecond }));
+    const [common, own] = [due[0]!.ratePerSecond, due[2]!.ratePerSecond];
+    expect(due).toEqual([
+      { workload: "common", side: REFERENCE, ratePerSecond: common },
+      { workload: "common", side: CONTROL, ratePerSecond: common },
+      { workload: "own", side: REFERENCE, ratePerSecond: own },
+      { workload: "own", side: "follower", ratePerSecond: own },
+    ]);
+    expect(common).not.toBe(own);
+    for (const { openLoop, ratePerSecond = 0, checked } of measurements) {
+      // Poisson: far within five deviations of a second's worth.
+      expect(Math.abs((openLoop?.planned ?? 0) - ratePerSecond)).toBeLessThan(5 * Math.sqrt(ratePerSecond) + 5);
+      expect(checked).toBeGreaterThan(0);
+    }
+    expect(skipped).toEqual([
+      { workload: "own", side: "lost", reason: "nobody, whose capacity the rate is a share of, is not there" },
+    ]);
+  },
+);

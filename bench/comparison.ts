@@ -21,6 +21,10 @@ export type ComparisonOptions = {
 
 /** Each side is loaded for so long before the first round: code is compiled, connections and memory are there. */
 const WARM_UP_MS = 2_000;
+/** Where that is an open loop. */
+const WARM_UP_RATE = 100;
+
+type OpenShape = Extract<Workload["shape"], { readonly kind: "open" }>;
 
 type Running = { readonly row: SideRow; readonly side: Side };
 
@@ -39,8 +43,14 @@ export async function compare(options: ComparisonOptions): Promise<void> {
     rows: DISTINCT_ROWS[workload.model],
     folder,
   });
+  const { shape } = workload;
   const warmUp = async ({ row, side }: Running): Promise<void> => {
-    const { answers, elapsedMs } = await driver.run(row, side, { ms: WARM_UP_MS, round: 0, onBegin: () => {} });
+    if (shape.kind === "open" && row.capacityOf === undefined) {
+      const rate = await driver.capacity(row, side, { ms: WARM_UP_MS, connections: shape.connections });
+      return say(`${workload.name}  warm-up  ${row.name}: ${Math.round(rate)}/s`);
+    }
+    const turn = { ms: WARM_UP_MS, round: 0, ratePerSecond: WARM_UP_RATE, onBegin: () => {} };
+    const { answers, elapsedMs } = await driver.run(row, side, turn);
     say(`${workload.name}  warm-up  ${row.name}: ${Math.round(answers / (elapsedMs / 1000))}/s`);
   };
   const running = new Map<SideRow, Side | undefined>();
@@ -70,11 +80,26 @@ export async function compare(options: ComparisonOptions): Promise<void> {
       running.set(row, side);
     });
   }
+  /** Measured anew in each round, as machines change their speed, and once where sides share it. */
+  const capacities = new Map<string, number>();
+  const rateOf = async ({ of, share, connections }: OpenShape, own: Running, round: number): Promise<number> => {
+    const name = of === "own" ? (own.row.capacityOf ?? own.row.name) : of.side;
+    const key = `${round} ${name}`;
+    if (!capacities.has(key)) {
+      const [row, side] =
+        name === own.row.name ? [own.row, own.side] : ([...running].find(([one]) => one.name === name) ?? []);
+      if (row === undefined || side === undefined)
+        throw new Error(`${name}, whose capacity the rate is a share of, is not there`);
+      capacities.set(key, await driver.capacity(row, side, { ms, connections }));
+    }
+    return share * capacities.get(key)!;
+  };
   const turn = async (row: SideRow, round: number): Promise<void> => {
     await using own = new AsyncDisposableStack();
     const side = running.get(row) ?? own.use(await row.start(model));
     if (row.isRestless === true) await warmUp({ row, side });
-    const one = await measure({ workload: workload.name, row, side, driver, round, ms });
+    const rate = shape.kind === "open" ? { ratePerSecond: await rateOf(shape, { row, side }, round) } : {};
+    const one = await measure({ workload: workload.name, row, side, driver, round, ms, ...rate });
     measurements.push(one);
     say(`${workload.name}  ${round + 1}/${rounds}  ${describe(one)}`);
   };
@@ -93,8 +118,10 @@ export function rotated<T>(list: readonly T[], by: number): T[] {
 /** From this share of the cores on, it is told at once that others are at work: the numbers are worth little. */
 const OTHERS_SHARE_TOLD = 0.1;
 
-function describe({ side, perSecond, cpuUs, latencyMs, openLoop, othersShare = 0 }: Measurement): string {
-  const share = openLoop === undefined ? "" : `, ${(openLoop.attainedShare * 100).toFixed(1)} % in time`;
+function describe(one: Measurement): string {
+  const { side, perSecond, cpuUs, latencyMs, openLoop, ratePerSecond, othersShare = 0 } = one;
+  const due = ratePerSecond === undefined ? "" : ` of ${Math.round(ratePerSecond)}/s`;
+  const share = openLoop === undefined ? "" : `, ${(openLoop.attainedShare * 100).toFixed(1)} % in time${due}`;
   const rate = `${Math.round(perSecond)}/s, ${cpuUs.toFixed(1)} µs CPU`;
   const others = othersShare < OTHERS_SHARE_TOLD ? "" : `, others took ${Math.round(othersShare * 100)} % of the cores`;
   return `${side}: ${rate}, p50 ${latencyMs.p50.toFixed(2)} p99 ${latencyMs.p99.toFixed(2)} ms${share}${others}`;

@@ -17,7 +17,13 @@ export type Load = {
   readonly openLoop?: LoadReport["openLoop"];
 };
 
-export type LoadTurn = { readonly ms: number; readonly round: number; readonly onBegin: () => void };
+/** `ratePerSecond` is that of an open loop. */
+export type LoadTurn = {
+  readonly ms: number;
+  readonly round: number;
+  readonly ratePerSecond?: number;
+  readonly onBegin: () => void;
+};
 
 export type LoadDriverOptions = {
   readonly model: ServedModel;
@@ -35,7 +41,13 @@ const CHECK_EVERY = 20;
 
 const ALL_OK: ReadonlySet<string> = new Set(["200"]);
 /** Under an open loop a server may shed, and may break connections; both are counted. */
-const MAY_REFUSE: ReadonlySet<string> = new Set(["200", "429", "503", "504"]);
+const MAY_REFUSE: ReadonlySet<string> = new Set(["200", "408", "429", "503", "504"]);
+
+/** A request that finds all of them taken would wait for one: as many as can be outstanding in a second and more. */
+const OPEN_CONNECTIONS = 1_024;
+
+/** Of the deadline of an open loop; the rest is for the way to the server and back. */
+const BUDGET_SHARE = 0.95;
 
 /**
  * Loads sides with one workload. A closed loop is wrk's, which leaves most of the machine to what is measured, and one connection
@@ -68,11 +80,16 @@ export class LoadDriver {
     const { ms, round, onBegin } = turn;
     switch (shape.kind) {
       case "closed":
-        return shape.connections === 1 ? this.#runLone(row, side, turn) : this.#runClosed(row, side, turn);
+        return shape.connections === 1
+          ? this.#runLone(row, side, turn)
+          : this.#runClosed(row, side, { ...turn, connections: shape.connections });
       case "open": {
-        const { ratePerSecond, connections, deadlineMs } = shape;
+        const { deadlineMs } = shape;
+        const { ratePerSecond = 0 } = turn;
         const arrivals = { kind: "poisson", ratePerSecond, durationMs: ms, seed: round + 1 } as const;
-        return this.#runOpen(row, { ...this.#plan(row, side), connections, open: { arrivals, deadlineMs } }, onBegin);
+        const headers = row.budgetHeaders?.(Math.round(BUDGET_SHARE * deadlineMs)) ?? {};
+        const plan = { ...this.#plan(row, side), headers, connections: OPEN_CONNECTIONS };
+        return this.#runOpen(row, { ...plan, open: { arrivals, deadlineMs } }, onBegin);
       }
       case "burst": {
         const { requests, deadlineMs } = shape;
@@ -84,6 +101,16 @@ export class LoadDriver {
         );
       }
     }
+  }
+
+  /** Answers a second under a closed loop: what the rates of open loops are shares of. @throws Error as `run` does. */
+  async capacity(
+    row: SideRow,
+    side: Side,
+    { ms, connections }: { readonly ms: number; readonly connections: number },
+  ): Promise<number> {
+    const { answers, elapsedMs } = await this.#runClosed(row, side, { ms, round: 0, connections, onBegin: () => {} });
+    return answers / (elapsedMs / 1000);
   }
 
   #plan({ form, isTimed }: SideRow, { urls }: Side): Omit<LoadPlan, "connections"> {
@@ -109,8 +136,11 @@ export class LoadDriver {
     return { ...report, checked: checked.answers };
   }
 
-  async #runClosed(row: SideRow, side: Side, { ms, onBegin }: LoadTurn): Promise<Load> {
-    const connections = this.#options.shape.kind === "closed" ? this.#options.shape.connections : 0;
+  async #runClosed(
+    row: SideRow,
+    side: Side,
+    { ms, connections, onBegin }: LoadTurn & { readonly connections: number },
+  ): Promise<Load> {
     const wrk = await this.#wrkOf(row.form);
     await using checking = await startLoad({ ...this.#plan(row, side), connections: 1 });
     onBegin();

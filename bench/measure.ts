@@ -12,10 +12,14 @@ export type Turn = {
   readonly driver: LoadDriver;
   readonly round: number;
   readonly ms: number;
+  /** Of an open loop. */
+  readonly ratePerSecond?: number;
 };
 
 /** Loads a side and reads what it used meanwhile. @throws Error as the driver does. */
-export async function measure({ workload, row, side, driver, round, ms }: Turn): Promise<Measurement> {
+export async function measure(turn: Turn): Promise<Measurement> {
+  const { workload, row, side, driver, round, ms, ratePerSecond } = turn;
+  const rate = ratePerSecond === undefined ? {} : { ratePerSecond };
   const runsBefore = await side.readRuns?.();
   let before = readCpu([]);
   let [machineMs, startMs] = [0, 0];
@@ -23,7 +27,7 @@ export async function measure({ workload, row, side, driver, round, ms }: Turn):
     before = readCpu(side.processes());
     [machineMs, startMs] = [readMachineCpuMs(), performance.now()];
   };
-  const { cpuMs: loadCpuMs, openLoop, ...load } = await driver.run(row, side, { ms, round, onBegin });
+  const { cpuMs: loadCpuMs, openLoop, ...load } = await driver.run(row, side, { ms, round, onBegin, ...rate });
   const processes = side.processes();
   const used = cpuBetween(before, readCpu(processes));
   const usedMs = Object.values(used).reduce((sum, one) => sum + one, 0);
@@ -37,6 +41,7 @@ export async function measure({ workload, row, side, driver, round, ms }: Turn):
     round,
     ...load,
     perSecond: load.answers / (load.elapsedMs / 1000),
+    ...rate,
     cpuUs: perAnswerUs(usedMs),
     cpuUsByProcess: Object.fromEntries(Object.entries(used).map(([name, cpuMs]) => [name, perAnswerUs(cpuMs)])),
     loadCpuUs: perAnswerUs(loadCpuMs),

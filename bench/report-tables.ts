@@ -41,6 +41,8 @@ const CLOSED: readonly Column[] = [
 ];
 
 const OPEN: readonly Column[] = [
+  { head: "due/s", pick: ({ ratePerSecond }) => ratePerSecond },
+  { head: "in time/s", pick: inTimePerSecond },
   { head: "in time, %", pick: ({ openLoop }) => (openLoop?.attainedShare ?? 0) * 100 },
   { head: "shed", pick: ({ openLoop }) => openLoop?.outcomes.shed ?? 0 },
   { head: "p50 ms", pick: ({ openLoop }) => openLoop?.okLatencyMs.p50 ?? 0 },
@@ -56,6 +58,10 @@ const BURST: readonly Column[] = [
   { head: "answered, %", pick: answeredShare },
   ...COST,
 ];
+
+function inTimePerSecond({ ratePerSecond = 0, openLoop }: Measurement): number {
+  return ratePerSecond * (openLoop?.attainedShare ?? 0);
+}
 
 function answeredShare({ openLoop }: Measurement): number {
   if (openLoop === undefined) return 0;

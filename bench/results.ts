@@ -13,6 +13,8 @@ export type Measurement = {
   readonly answers: number;
   readonly elapsedMs: number;
   readonly perSecond: number;
+  /** Requests that were due, of an open loop. */
+  readonly ratePerSecond?: number;
   /** Processor time of all processes of the side, in microseconds an answer, and by process. */
   readonly cpuUs: number;
   readonly cpuUsByProcess: Readonly<Record<string, number>>;

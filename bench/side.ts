@@ -26,6 +26,10 @@ export type SideRow = {
   /** As in tables and on the command line. */
   readonly name: string;
   readonly form: RequestFormName;
+  /** The side whose closed loop tells what this one can do, where its own would not: it refuses what takes long. */
+  readonly capacityOf?: string;
+  /** Headers that tell it how long a request of an open loop may take, in ms; for sides that can be told. */
+  budgetHeaders?(budgetMs: number): Readonly<Record<string, string>>;
   /** Whether its answers carry Millrace's `Server-Timing`. */
   readonly isTimed: boolean;
   /** What is not its default, in words for the report. */

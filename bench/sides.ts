@@ -11,7 +11,8 @@ export function millrace(gateways: number, workers: number): SideRow {
     name: `Millrace, ${settings}`,
     form: "oip",
     isTimed: true,
-    settings: `${settings}, --threads 1, --log-level warn`,
+    settings: `${settings}, --threads 1, --log-level warn; of open loops each request brings its budget`,
+    budgetHeaders: (budgetMs) => ({ "x-request-timeout-ms": String(budgetMs) }),
     advice: "",
     missing: () => "",
     start: async ({ repository }) => {

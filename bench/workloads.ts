@@ -3,17 +3,21 @@ import { writeModels } from "../tests/support/load-models.ts";
 import { ROOT } from "../tests/support/repository.ts";
 import { imageModel } from "./image-model.ts";
 import { heavyMlp, mlpModel, smallMlp } from "./models.ts";
-import { CONTROL, REFERENCE } from "./peers/peers.ts";
+import { CONTROL, IMPATIENT, REFERENCE } from "./peers/peers.ts";
 import type { ServedModel } from "./side.ts";
 
 /** How requests come. Times in milliseconds. */
 export type LoadShape =
   /** So many connections, each of which sends its next request when it has its answer. */
   | { readonly kind: "closed"; readonly connections: number }
-  /** Poisson arrivals; an answer counts when it comes within `deadlineMs` of when its request was due. */
+  /**
+   * Poisson arrivals at a share of what a side answers under a closed loop of `connections`, measured in the same round: of the named
+   * side, for all alike, or of each its own. An answer counts when it comes within `deadlineMs` of when its request was due.
+   */
   | {
       readonly kind: "open";
-      readonly ratePerSecond: number;
+      readonly share: number;
+      readonly of: "own" | { readonly side: string };
       readonly connections: number;
       readonly deadlineMs: number;
     }
@@ -57,17 +61,31 @@ function closed(model: BenchModelName, connections: number, sides: readonly stri
   };
 }
 
-function open(ratePerSecond: number, isDefault: boolean): Workload {
-  const deadlineMs = 50;
+/** A load that the peer which is held to be the fastest bears well. */
+function open(model: BenchModelName): Workload {
   return {
-    name: `small-open-${ratePerSecond}`,
-    title: `small MLP, Poisson arrivals, ${ratePerSecond} a second, deadline ${deadlineMs} ms`,
-    model: "small",
-    shape: { kind: "open", ratePerSecond, connections: 256, deadlineMs },
-    sides: FEW,
-    isDefault,
+    name: `${model}-open`,
+    title: `${MODEL_TITLES[model]}, Poisson arrivals at 70 % of mosec's capacity, deadline ${OPEN_DEADLINE_MS} ms`,
+    model,
+    shape: { kind: "open", share: 0.7, of: { side: "mosec" }, connections: 256, deadlineMs: OPEN_DEADLINE_MS },
+    sides: [MILLRACE, "mosec", "FastAPI with batching"],
+    isDefault: true,
   };
 }
+
+/** More than a side can do: what is left of it. */
+function overload(model: BenchModelName): Workload {
+  return {
+    name: `${model}-overload`,
+    title: `${MODEL_TITLES[model]}, Poisson arrivals at 1.5 times each side's own capacity, deadline ${OPEN_DEADLINE_MS} ms`,
+    model,
+    shape: { kind: "open", share: 1.5, of: "own", connections: 256, deadlineMs: OPEN_DEADLINE_MS },
+    sides: [MILLRACE, "mosec", IMPATIENT, "FastAPI with batching"],
+    isDefault: true,
+  };
+}
+
+const OPEN_DEADLINE_MS = 100;
 
 export type BenchModelName = "small" | "heavy" | "digits" | "image";
 
@@ -94,8 +112,10 @@ export const WORKLOADS: readonly Workload[] = [
   closed("heavy", 256, MANY),
   closed("digits", 256, FEW),
   closed("image", 16, FEW),
-  open(2_000, true),
-  open(6_000, false),
+  open("small"),
+  open("heavy"),
+  overload("small"),
+  overload("heavy"),
   {
     name: "heavy-burst",
     title: "heavy MLP, 1,000 requests at once",

@@ -36,24 +36,29 @@ function monolith(name: string, processes: number): SideRow {
   };
 }
 
-function mosec(workers: number): SideRow {
-  return pythonSide({
-    name: workers === 1 ? "mosec" : `mosec × ${workers}`,
+/** mosec that is told the deadline of the open loops: it gives up what is older. */
+export const IMPATIENT = "mosec, timeout 100 ms";
+
+function mosec(workers: number, timeoutMs = 30_000): SideRow {
+  const plain = workers === 1 ? "mosec" : `mosec × ${workers}`;
+  const side = pythonSide({
+    name: timeoutMs === 100 ? IMPATIENT : plain,
     environment: "mosec",
     workers,
-    settings: `num=${workers}, max_batch_size=${BATCH_ROWS_MAX}, max_wait_time=1 (ms), orjson in the worker`,
+    settings: `num=${workers}, max_batch_size=${BATCH_ROWS_MAX}, max_wait_time=1 (ms), --timeout ${timeoutMs}, orjson in the worker`,
     advice: "https://mosecorg.github.io/mosec/",
     command: async ({ port }) => ({
       argv: ["python", program("serve_mosec.py"), "--address", "127.0.0.1", "--port", String(port)].concat([
         "--log-level",
         "error",
         "--timeout",
-        "30000",
+        String(timeoutMs),
         "--capacity",
         "4096",
       ]) as [string, ...string[]],
     }),
   });
+  return timeoutMs === 100 ? { ...side, capacityOf: plain } : side;
 }
 
 function uvicorn(name: string, app: string, workers: number): SideRow {
@@ -193,6 +198,7 @@ export const PEERS: readonly SideRow[] = [
   monolith(CONTROL, 1),
   monolith("node:cluster × 2", 2),
   mosec(1),
+  mosec(1, 100),
   mosec(2),
   uvicorn("FastAPI", "serve_fastapi:app", 1),
   uvicorn("FastAPI", "serve_fastapi:app", 2),

@@ -4,7 +4,7 @@ import { writeModels } from "../../tests/support/load-models.ts";
 import { readMetrics, sumOf } from "../../tests/support/metrics-text.ts";
 import type { RowPoolOptions } from "../../tests/support/row-pool.ts";
 import { type SimulatedModel, simulatedWitness, writeSimulatedModel } from "../../tests/support/simulated-model.ts";
-import { DevSystem } from "../../tests/support/system.ts";
+import { DevSystem, startWorker } from "../../tests/support/system.ts";
 import { temporaryFolder } from "../../tests/support/temporary-folder.ts";
 
 export type LiveOptions = {
@@ -60,6 +60,16 @@ export class LiveSystem implements AsyncDisposable {
     return new LiveSystem(options, system, { pools, stack: stack.move() });
   }
 
+  /** One more worker, which serves models of the same names its own way. Resolves when the broker has it. */
+  async addWorker(models: readonly SimulatedModel[]): Promise<void> {
+    const folder = this.#stack.use(await temporaryFolder());
+    for (const model of models) await writeSimulatedModel(folder.path, model);
+    const broker = this.system.addresses["broker-1"]?.["workers"] ?? "";
+    const env = { MILLRACE_NAME: "worker-other", MILLRACE_LOG_LEVEL: "warn" };
+    this.#stack.use(await startWorker({ broker, models: folder.path, env }));
+    await this.system.awaitWorkers(this.workers + 1);
+  }
+
   /** The rows of a model with the answers they must get. */
   poolOf(model: string): RowPoolOptions {
     const pool = this.#pools.get(model);
@@ -69,13 +79,21 @@ export class LiveSystem implements AsyncDisposable {
 
   /** The batch time that the broker has measured, as a line through its medians. */
   async measuredLine(model: string): Promise<Line> {
-    const found = (await this.system.brokerModels()).find(({ name }) => name === model);
-    const [measured] = found?.curves ?? [];
-    const curve = new Curve();
-    for (const { rows, q50Ms } of measured?.points ?? []) curve.record(rows, q50Ms);
-    const line = curve.line();
-    if (line === undefined) throw new Error(`the broker has no curve of ${model}: ${JSON.stringify(found)}`);
+    const line = (await this.#curve(model)).line();
+    if (line === undefined) throw new Error(`the broker has no curve of ${model}`);
     return line;
+  }
+
+  /** The measured median of a run of so many rows, in ms. */
+  async medianMs(model: string, rows: number): Promise<number> {
+    return (await this.#curve(model)).predict(rows)?.q50Ms ?? Number.NaN;
+  }
+
+  async #curve(model: string): Promise<Curve> {
+    const found = (await this.system.brokerModels()).find(({ name }) => name === model);
+    const curve = new Curve();
+    for (const { rows, q50Ms } of found?.curves[0]?.points ?? []) curve.record(rows, q50Ms);
+    return curve;
   }
 
   /** Rows that the broker has sent to workers so far. */

@@ -22,6 +22,8 @@ export type PartRow = {
   readonly title: string;
   /** With how many workers it is run, each by itself. */
   readonly workers: readonly number[];
+  /** Why it cannot be run, or "". */
+  missing?(context: PartContext): string;
   run(run: PartRun): Promise<void>;
 };
 

@@ -64,6 +64,13 @@ export async function probeTogether(live: LiveSystem, options: readonly ProbeOpt
   });
 }
 
+/** @throws {WrongAnswer} where an answer is wrong, doubled or missing. */
+export function assertRight(name: string, { identity, faults, firstFaults }: LoadReport): void {
+  const { mismatches, firstMismatches } = identity;
+  if (mismatches > 0) throw new WrongAnswer(`${name}: ${mismatches} wrong answers: ${JSON.stringify(firstMismatches)}`);
+  if (faults > 0) throw new WrongAnswer(`${name}: ${faults} requests without an answer: ${firstFaults.join("; ")}`);
+}
+
 function toPlan(live: LiveSystem, options: ProbeOptions): Parameters<typeof startLoad>[0] {
   const { model, arrivals, deadlineMs, rowsMax = 1, connections = 1024, headers, windowMs, seed = 1 } = options;
   return {
@@ -85,10 +92,9 @@ function toProbe(
   report: LoadReport,
   { workers, cores, sentRows }: { readonly workers: number; readonly cores: CoresUsed; readonly sentRows: number },
 ): SuiteProbe {
-  const { identity, openLoop, faults, firstFaults } = report;
-  if (identity.mismatches > 0) throw new WrongAnswer(`${name}: ${JSON.stringify(identity.firstMismatches)}`);
+  const { identity, openLoop } = report;
+  assertRight(name, report);
   if (openLoop === undefined) throw new Error(`${name}: no open loop`);
-  if (faults > 0) throw new WrongAnswer(`${name}: ${faults} requests without an answer: ${firstFaults.join("; ")}`);
   const seconds = durationMs(arrivals) / 1000;
   const { planned, outcomes } = openLoop;
   const inTimeRows = (identity.rows * outcomes.attained) / Math.max(1, outcomes.attained + outcomes.late);

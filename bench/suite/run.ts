@@ -83,7 +83,8 @@ const say = (text: string): void => {
   process.stderr.write(`${String(Math.round((performance.now() - startedMs) / 1000)).padStart(5)} s  ${text}\n`);
 };
 
-async function runUnit({ part, workers }: Unit, file: ResultsFile): Promise<PartResult> {
+/** Undefined where the part says that it cannot be run. */
+async function runUnit({ part, workers }: Unit, file: ResultsFile): Promise<PartResult | undefined> {
   const [scale, seed, fromMs] = [Number(values.scale), Number(values.seed), performance.now()];
   const name = `${part.name}, ${workers} worker${workers === 1 ? "" : "s"}`;
   say(`${name}: ${part.title}`);
@@ -95,6 +96,11 @@ async function runUnit({ part, workers }: Unit, file: ResultsFile): Promise<Part
     say: (text) => say(`${name}  ${text}`),
     factOf: (other, fact, count = workers) => file.find(other, count)?.facts[fact],
   });
+  const missing = part.missing?.(run.context) ?? "";
+  if (missing !== "") {
+    say(`${name}: left out: ${missing}`);
+    return undefined;
+  }
   const startedAt = new Date().toISOString();
   await part.run(run);
   const seconds = (performance.now() - fromMs) / 1000;
@@ -126,7 +132,8 @@ async function main(): Promise<void> {
         say(`${unit.part.name}, ${unit.workers}: is in the file`);
         continue;
       }
-      await file.add(await runUnit(unit, file));
+      const result = await runUnit(unit, file);
+      if (result !== undefined) await file.add(result);
       say(`${at + 1} of ${units.length} done`);
     }
   } catch (error) {

@@ -1,7 +1,32 @@
 import type { PartRow } from "../part.ts";
 import { burst } from "./burst.ts";
+import { killedWorker, pauses, restartedBroker, slowWorker } from "./faults.ts";
 import { overload } from "./overload.ts";
 import { poisson } from "./poisson.ts";
+import { pooling } from "./pooling.ts";
+import { lone, saturated } from "./saturated.ts";
+import { degraded, normal, peak, spike } from "./shapes.ts";
+import { shared } from "./shared.ts";
+import { sizes } from "./sizes.ts";
+import { uneven } from "./uneven.ts";
 
 /** Every part, in the order in which they run: later ones use what earlier ones have found. */
-export const PARTS: readonly PartRow[] = [burst, poisson, overload];
+export const PARTS: readonly PartRow[] = [
+  lone,
+  saturated,
+  burst,
+  poisson,
+  overload,
+  uneven,
+  shared,
+  sizes,
+  slowWorker,
+  pauses,
+  killedWorker,
+  restartedBroker,
+  pooling,
+  normal,
+  peak,
+  degraded,
+  spike,
+];

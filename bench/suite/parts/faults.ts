@@ -1,0 +1,160 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import type { ArrivalPlan } from "../../../tests/support/arrival-plan.ts";
+import { absoluteLimit, DEADLINE_MS, DEVICE, LINE, ROWS_MAX } from "../device.ts";
+import { LiveSystem } from "../live-system.ts";
+import type { PartRow, PartRun } from "../part.ts";
+import type { SuiteProbe } from "../results.ts";
+
+const WORK = { model: DEVICE.name, deadlineMs: DEADLINE_MS };
+const WINDOW_MS = 500;
+
+/** Shares of what no policy exceeds that have to hold all the same (scheduling research §5.2). */
+const WITH_SLOW_WORKER = 0.65;
+const WITH_PAUSES = 0.75;
+const PAUSE_MS = 500;
+/** Of one worker; they take turns. */
+const PAUSE_EVERY_MS = 20_000;
+const KILLS = 3;
+/** A restarted process is back, and serves, in less. */
+const KILL_EVERY_MS = 5_000;
+
+async function probe(
+  run: PartRun,
+  live: LiveSystem,
+  options: {
+    readonly name: string;
+    readonly load: number;
+    readonly seconds: number;
+    readonly meanwhile?: (durationMs: number) => Promise<void>;
+  },
+): Promise<SuiteProbe> {
+  const { name, load, seconds, meanwhile } = options;
+  const durationMs = run.durationMs(seconds);
+  const arrivals: ArrivalPlan = {
+    kind: "poisson",
+    ratePerSecond: load * absoluteLimit(run.context.workers),
+    durationMs,
+    seed: run.context.seed,
+  };
+  const result = await run.probe(live, {
+    name,
+    ...WORK,
+    arrivals,
+    windowMs: WINDOW_MS,
+    connections: 4096,
+    ...(meanwhile === undefined ? {} : { meanwhile: () => meanwhile(durationMs) }),
+  });
+  run.check({
+    what: `${name}: neither answered nor shed`,
+    value: result.openLoop.outcomes.failed,
+    unit: "",
+    atMost: 0,
+  });
+  return result;
+}
+
+export const slowWorker: PartRow = {
+  name: "B9-slow",
+  title: "One worker of eight takes twice as long",
+  workers: [8],
+  run: async (run) => {
+    const { workers } = run.context;
+    await using live = await LiveSystem.start({ workers: workers - 1, models: [DEVICE] });
+    await live.addWorker([{ ...DEVICE, runMs: 2 * LINE.fixedMs, rowMs: 2 * LINE.rowMs }]);
+    await run.warmUp(live, WORK, 0.6 * absoluteLimit(workers));
+    const { openLoop } = await probe(run, live, { name: "slow worker", load: WITH_SLOW_WORKER, seconds: 12 });
+    run.check({
+      what: `in time at ${WITH_SLOW_WORKER} of λ_abs`,
+      value: openLoop.attainedShare,
+      unit: "",
+      atLeast: 0.99,
+    });
+  },
+};
+
+export const pauses: PartRow = {
+  name: "B9-pauses",
+  title: `Every worker stands still for ${PAUSE_MS} ms every ${PAUSE_EVERY_MS / 1000} s`,
+  workers: [8],
+  run: async (run) => {
+    const { workers } = run.context;
+    await using live = await LiveSystem.start({ workers, models: [DEVICE] });
+    await run.warmUp(live, WORK, 0.6 * absoluteLimit(workers));
+    const pauseInTurn = async (durationMs: number): Promise<void> => {
+      const untilMs = performance.now() + durationMs;
+      for (let i = 0; performance.now() < untilMs; i++) {
+        const pid = live.system.pidOf(`worker-${1 + (i % workers)}`);
+        process.kill(pid, "SIGSTOP");
+        try {
+          await sleep(PAUSE_MS);
+        } finally {
+          process.kill(pid, "SIGCONT");
+        }
+        await sleep(Math.max(0, PAUSE_EVERY_MS / workers - PAUSE_MS));
+      }
+    };
+    const { openLoop } = await probe(run, live, {
+      name: "pauses",
+      load: WITH_PAUSES,
+      seconds: 20,
+      meanwhile: pauseInTurn,
+    });
+    run.check({ what: `in time at ${WITH_PAUSES} of λ_abs`, value: openLoop.attainedShare, unit: "", atLeast: 0.99 });
+  },
+};
+
+/** Kills a process again and again while the load lasts, at least once; each time it is awaited that it is back. */
+async function killAgain(live: LiveSystem, nameOf: (kill: number) => string): Promise<number> {
+  let kills = 0;
+  for (; kills < KILLS; kills++) {
+    await sleep(KILL_EVERY_MS / 2);
+    await live.system.kill(nameOf(kills)).back;
+    await sleep(KILL_EVERY_MS / 2);
+  }
+  return kills;
+}
+
+/** Long enough for the kills, whatever the scale. */
+const KILL_SECONDS = (KILLS * KILL_EVERY_MS) / 1000 + 3;
+
+export const killedWorker: PartRow = {
+  name: "B9-kill",
+  title: `kill -9 of a worker, ${KILLS} times`,
+  workers: [4],
+  run: async (run) => {
+    const { workers, scale } = run.context;
+    await using live = await LiveSystem.start({ workers, models: [DEVICE] });
+    await run.warmUp(live, WORK, 0.5 * absoluteLimit(workers));
+    let kills = 0;
+    const seconds = KILL_SECONDS / scale;
+    const { openLoop, retried } = await probe(run, live, {
+      name: "kill -9",
+      load: 0.4,
+      seconds,
+      meanwhile: async () => void (kills = await killAgain(live, (kill) => `worker-${1 + (kill % workers)}`)),
+    });
+    const { late, shed } = openLoop.outcomes;
+    run.fact("retried", retried);
+    run.check({ what: "requests late or shed, a kill", value: (late + shed) / kills, unit: "", atMost: ROWS_MAX });
+  },
+};
+
+export const restartedBroker: PartRow = {
+  name: "B9-restart",
+  title: `kill -9 of the broker, ${KILLS} times`,
+  workers: [2],
+  run: async (run) => {
+    const { workers, scale } = run.context;
+    await using live = await LiveSystem.start({ workers, models: [DEVICE] });
+    await run.warmUp(live, WORK, 0.5 * absoluteLimit(workers));
+    const { openLoop } = await probe(run, live, {
+      name: "broker restarts",
+      load: 0.4,
+      seconds: KILL_SECONDS / scale,
+      meanwhile: async () => void (await killAgain(live, () => "broker-1")),
+    });
+    run.fact("missed while the broker was away, share", 1 - openLoop.attainedShare);
+    const last = openLoop.windows?.at(-2)?.outcomes;
+    run.check({ what: "answered in time at the end", value: last?.attained ?? 0, unit: "", atLeast: 1 });
+  },
+};
