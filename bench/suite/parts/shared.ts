@@ -7,6 +7,8 @@ const FAST = { name: "fast", runMs: 20, rowMs: 0.5, maxBatchSize: 8 } as const;
 const SLOW = { name: "slow", runMs: 800, rowMs: 0, maxBatchSize: 8 } as const;
 /** Long enough not to matter where nothing is overloaded. */
 const BUDGET_MS = 5_000;
+/** In overload: what waits is all that arrives in this time. */
+const PRESSED_MS = 2_000;
 
 export const shared: PartRow = {
   name: "B7",
@@ -52,9 +54,14 @@ export const shared: PartRow = {
     // Each by itself more than all workers can do.
     const fastBest = 1000 / ((FAST.runMs + FAST.rowMs * FAST.maxBatchSize) / FAST.maxBatchSize);
     const slowBest = 1000 / (SLOW.runMs / SLOW.maxBatchSize);
+    const pressed = {
+      deadlineMs: PRESSED_MS,
+      headers: { "x-request-timeout-ms": String(PRESSED_MS) },
+      connections: 4096,
+    };
     await run.probeTogether(live, [
-      load("fast", 1.5 * fastBest * workers, 20),
-      load("slow", 1.5 * slowBest * workers, 20),
+      { ...load("fast", 1.3 * fastBest * workers, 20), ...pressed, name: "fast, overloaded" },
+      { ...load("slow", 1.3 * slowBest * workers, 20), ...pressed, name: "slow, overloaded" },
     ]);
     const after = await Promise.all([busy("fast"), busy("slow")]);
     const [fastBusy, slowBusy] = [after[0] - before[0], after[1] - before[1]];
