@@ -75,6 +75,7 @@ function claimWorker(address: string, { name, model }: { name: string; model: st
     sloMs: 0,
     maxHoldMs: 0,
     maxRequestRows: 8,
+    share: 1,
     inputs: [{ name: "x", ...tensor }],
     outputs: [{ name: "y", ...tensor }],
   };

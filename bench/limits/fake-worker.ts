@@ -24,6 +24,7 @@ const model = {
   sloMs: 0,
   maxHoldMs: 0,
   maxRequestRows: Number(rowsMax),
+  share: 1,
   inputs: [],
   outputs: [],
 } as const;

@@ -42,6 +42,7 @@ const model = struct({
   outputs: tensorSpecs,
   maxHoldMs: uint,
   maxRequestRows: uint,
+  share: uint,
 });
 
 const load = struct({

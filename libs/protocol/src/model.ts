@@ -40,6 +40,8 @@ export type ModelDescription = {
   readonly maxHoldMs: number;
   /** Rows of one client's request, at least `maxBatchSize`: the gateway sends what is larger than a run in parts. */
   readonly maxRequestRows: number;
+  /** Its weight where models compete for slots: compute time in proportion to their shares. 1 to 1000; 0 is read as 1. */
+  readonly share: number;
 };
 
 /** The order of model versions, for `sort`: by number, exactly, whatever their length. */

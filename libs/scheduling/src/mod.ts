@@ -21,5 +21,6 @@ export { type Bucketed, BucketQueue } from "./bucket-queue.ts";
 export { ClassShares } from "./class-shares.ts";
 export { Curve, CURVE_SAMPLES, type CurvePoint, type Line, type Prediction } from "./curve.ts";
 export { EdfQueue, type Queued } from "./edf-queue.ts";
+export { FairShare } from "./fair-share.ts";
 export { fillRowsMax } from "./fill.ts";
 export { isDue, type RunningBatch, sendAtMs, TIMER_GRAIN_MS } from "./late-binding.ts";

@@ -444,6 +444,31 @@ test("the most urgent model goes first, and each gets its turn", () => {
   expect(requestsOf(worker.jobs())).toEqual([[3], [2]]);
 });
 
+test("least slack goes first: what is left of the budget once the batch has run, not the deadline", () => {
+  const driver = new BrokerDriver();
+  const gateway = driver.gateway();
+  const models = ["fast", "slow", "third"].map((name) => modelOf(name, { maxBatchSize: 1 }));
+  const worker = driver.worker("w", { models });
+  // Each teaches its time; then the third has had more than the others, who wanted nothing.
+  const run = (route: number, ms: number): void => {
+    gateway.submit([1], { route });
+    const [job] = worker.jobs();
+    driver.advance(ms);
+    worker.answer(job!, ms);
+  };
+  run(0, 2);
+  run(1, 80);
+  for (let i = 0; i < 5; i++) run(2, 80);
+  gateway.submit([2], { route: 2 });
+  const [busy] = worker.jobs();
+  gateway.submit([3], { route: 0, budgetUs: 210_000 });
+  gateway.submit([4], { route: 1, budgetUs: 250_000 });
+  driver.advance(79);
+  worker.answer(busy!, 79);
+  // 129 ms are left after the one, 91 ms after the other; neither has had more than its share.
+  expect(requestsOf(worker.jobs())).toEqual([[4]]);
+});
+
 test("where batching pays and requests keep coming, a small batch is held for a slot's turn, and leaves larger", () => {
   const driver = new BrokerDriver();
   const gateway = driver.gateway();

@@ -18,6 +18,7 @@ import { startMs, viewOf } from "./policy-view.ts";
 import { createRequest, type Request } from "./request.ts";
 import { answerItem, jobMessage, rejectItem } from "./request-messages.ts";
 import { chooseLoneSlot, chooseSlot, mayHaveEnded } from "./slot-choice.ts";
+import { chargeFor, furthestStartMs, settleFor, turnKey } from "./turn-order.ts";
 import type { Batch, Slot, WorkerSession } from "./worker-session.ts";
 
 export type DispatcherOptions = AdmissionOptions & {
@@ -35,7 +36,7 @@ const ATTEMPTS_MAX = 16;
 /** Where requests of a model version wait. */
 type Line = { readonly model: ModelVersion; readonly line: "backlog" | "suspects" };
 
-/** A line in which something waits, with the deadline of its most urgent request. */
+/** A line in which something waits. In the place of a deadline: its key in the order of turns. */
 type Turn = Queued & Line;
 
 /** Runs the life of every request in the broker: queued, batched, dispatched, redelivered, answered. Pure: no clock, no I/O. */
@@ -47,9 +48,11 @@ export class Dispatcher {
   readonly #admission: Admission;
   /** The model versions that may have something waiting. */
   readonly #waiting = new Set<ModelVersion>();
-  /** Workers that are kept free in this turn for suspects. */
-  readonly #reserved = new Set<WorkerSession>();
+  /** What is kept free in this turn. */
+  readonly #reserved = { workers: new Set<WorkerSession>(), turn: 0 };
   #batches = 0;
+  /** Among models that wait for the same slots, how far the furthest has got; undefined where one waits alone. */
+  #furthestMs: number | undefined;
   /** When the next decision is due; Infinity if only events can bring one. */
   wakeAtMs = Infinity;
 
@@ -111,6 +114,7 @@ export class Dispatcher {
     learn(batch, message, nowMs);
     const run = runOf(batch, message, nowMs);
     batch.model.decisions.ended(batch.decision, "answered", run);
+    settleFor(batch, run.computeMs);
     this.#observer.batchAnswered(run);
     batch.model.totals.ran(nowMs);
     const answers = new Map<GatewaySession, ResultItem[]>();
@@ -177,7 +181,9 @@ export class Dispatcher {
   /** Ends what has run out of time, sends what can go now, and says in `wakeAtMs` when to ask again. */
   decide(nowMs: number): void {
     this.wakeAtMs = Infinity;
-    this.#reserved.clear();
+    this.#reserved.workers.clear();
+    this.#reserved.turn++;
+    this.#furthestMs = this.#waiting.size > 1 ? furthestStartMs(this.#waiting) : undefined;
     const turns = new EdfQueue<Turn>();
     for (const model of this.#waiting) {
       const isWaiting = this.#lineUp({ model, line: "suspects" }, turns, nowMs);
@@ -206,7 +212,9 @@ export class Dispatcher {
     }
     if (earliest === undefined) return false;
     this.wakeAtMs = Math.min(this.wakeAtMs, earliest.deadlineMs);
-    turns.push({ model, line, deadlineMs: queue.head!.deadlineMs, rows: 0, queueIndex: -1 });
+    const head = queue.head!;
+    const key = this.#furthestMs === undefined ? head.deadlineMs : turnKey(model, head, this.#furthestMs);
+    turns.push({ model, line, deadlineMs: key, rows: 0, queueIndex: -1 });
     return true;
   }
 
@@ -221,6 +229,8 @@ export class Dispatcher {
     const atMs = testHoldMs > 0 ? Math.max(choice.sendAtMs, head.sinceMs + testHoldMs) : choice.sendAtMs;
     if (!isDue({ atMs, rows: headRows + fillRows, rowsMax }, batches[0], nowMs)) {
       this.wakeAtMs = Math.min(this.wakeAtMs, atMs);
+      // Else a model behind this one in the order of turns, whose batch may leave a moment earlier, would take its place.
+      choice.slot.promisedIn = this.#reserved.turn;
       return false;
     }
     const view = viewOf(head, choice.slot, nowMs);
@@ -257,7 +267,7 @@ export class Dispatcher {
   }
 
   #sendSuspect(model: ModelVersion, nowMs: number): boolean {
-    const slot = chooseLoneSlot(model, this.#reserved);
+    const slot = chooseLoneSlot(model, this.#reserved.workers);
     const suspect = slot === undefined ? undefined : model.suspects.pop();
     if (slot === undefined || suspect === undefined) return false;
     const batch = this.#dispatch([suspect], slot, nowMs);
@@ -276,6 +286,8 @@ export class Dispatcher {
       request.attempts++;
     }
     slot.worker.take(batch);
+    chargeFor(batch);
+    if (this.#furthestMs !== undefined) this.#furthestMs = Math.max(this.#furthestMs, batch.model.fairShare.startMs);
     batch.model.lastDispatchMs = nowMs;
     this.#outbox.send(slot.worker, jobMessage(batch));
     return batch;
@@ -304,7 +316,9 @@ export class Dispatcher {
 
   #enqueue(request: Request): void {
     request.model[lineOf(request)].push(request);
+    if (this.#waiting.has(request.model)) return;
     this.#waiting.add(request.model);
+    request.model.fairShare.wakes();
   }
 
   #requeue(request: Request, reason: RetryReason, nowMs: number): void {

@@ -1,5 +1,13 @@
 import type { AnnouncedPoint, ModelDescription, WorkerModel } from "@millrace/protocol";
-import { ArrivalRate, Backlog, Curve, type CurvePoint, EdfQueue, RATE_WINDOW_MS } from "@millrace/scheduling";
+import {
+  ArrivalRate,
+  Backlog,
+  Curve,
+  type CurvePoint,
+  EdfQueue,
+  FairShare,
+  RATE_WINDOW_MS,
+} from "@millrace/scheduling";
 import { DecisionLog } from "./decision-log.ts";
 import { ModelTotals } from "./model-totals.ts";
 import type { Request } from "./request.ts";
@@ -27,6 +35,8 @@ export class ModelVersion {
   /** What was decided about its requests of late, and why. */
   readonly decisions = new DecisionLog();
   readonly totals = new ModelTotals();
+  /** What its batches have cost beside those of the models that it shares slots with. */
+  readonly fairShare = new FairShare();
   /** When a batch last left. */
   lastDispatchMs = -Infinity;
   /** Its requests that have not ended, queued or dispatched. */
@@ -65,6 +75,11 @@ export class ModelVersion {
   /** Slots of the workers that serve it. */
   get slots(): number {
     return this.#slots;
+  }
+
+  /** Its weight among models that share slots, at least 1. */
+  get share(): number {
+    return Math.max(1, this.description.share);
   }
 
   /** Rows that wait. */

@@ -12,18 +12,25 @@ const ENDED_MARGIN_MS = 1;
 
 export type SlotChoice = { readonly slot: Slot; readonly sendAtMs: number };
 
+/** What is kept free in a turn: workers for suspects, and slots that were promised in it. */
+export type Reserved = { readonly workers: ReadonlySet<WorkerSession>; readonly turn: number };
+
 /**
  * Late binding: the slot that can start soonest and to which a batch that begins with `head` may be sent; among idle ones the
  * one that has rested longest. Undefined where none can be told. Passes over workers that are reserved for suspects, or run
- * one. O(slots of the model's workers).
+ * one, and slots that are promised to others. O(slots of the model's workers).
  */
-export function chooseSlot(head: Request, reserved: ReadonlySet<WorkerSession>, nowMs: number): SlotChoice | undefined {
+export function chooseSlot(
+  head: Request,
+  { workers: reserved, turn }: Reserved,
+  nowMs: number,
+): SlotChoice | undefined {
   let best: SlotChoice | undefined;
   for (const worker of head.model.workers) {
     if (worker.state !== "active" || worker.isolated !== undefined || reserved.has(worker)) continue;
     if (!worker.hasRoom(head.bytes)) continue;
     for (const slot of worker.slots) {
-      if (!hasPlace(slot)) continue;
+      if (!hasPlace(slot) || slot.promisedIn === turn) continue;
       const atMs = sendAtMs(slot.batches[0], worker.handOver.ms, nowMs);
       if (atMs === Infinity) continue;
       const isSooner = best === undefined || atMs < best.sendAtMs;

@@ -36,6 +36,8 @@ export type Slot = {
   granted: number;
   dispatched: number;
   lastDispatchMs: number;
+  /** The turn in which a model that goes before others was left to wait for it. */
+  promisedIn: number;
   /** Since when `batches[0]` has had the slot, as far as that is seen from here. */
   heldSinceMs: number;
 };
@@ -81,6 +83,7 @@ export class WorkerSession extends PeerSession {
       granted: 0,
       dispatched: 0,
       lastDispatchMs: -Infinity,
+      promisedIn: -1,
       heldSinceMs: -Infinity,
     }));
   }

@@ -12,6 +12,7 @@ function model(name: string, version = "1"): ModelDescription {
     sloMs: 0,
     maxHoldMs: 0,
     maxRequestRows: 8,
+    share: 1,
   } as const;
   return { name, version, ...about, batching: true, maxBatchSize: 8, inputs: [], outputs: [] };
 }

@@ -38,6 +38,7 @@ export function testModel(given: Partial<ModelDescription> = {}): ModelDescripti
     batching: true,
     maxBatchSize: 8,
     maxRequestRows: 8,
+    share: 1,
     timeoutMs: 0,
     sloMs: 0,
     maxHoldMs: 0,

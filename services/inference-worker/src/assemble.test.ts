@@ -32,6 +32,7 @@ function describe(inputs: readonly TensorSpec[], more: Partial<ModelDescription>
     sloMs: 0,
     maxHoldMs: 0,
     maxRequestRows: 1024,
+    share: 1,
     inputs,
     outputs: inputs,
     ...more,

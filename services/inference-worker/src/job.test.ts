@@ -15,6 +15,7 @@ const model: ModelDescription = {
   sloMs: 0,
   maxHoldMs: 0,
   maxRequestRows: 8,
+  share: 1,
   inputs: [{ name: "x", datatype: "FP32", shape: [-1, 2] }],
   outputs: [{ name: "y", datatype: "FP32", shape: [-1, 2] }],
 };

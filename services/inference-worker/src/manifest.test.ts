@@ -13,6 +13,7 @@ test("an empty manifest is the default one", () => {
     sloMs: 0,
     maxBatchSize: 64,
     maxRequestRows: 1024,
+    share: 1,
     maxHoldMs: 100,
     batching: undefined,
     files: {},
@@ -38,6 +39,7 @@ slo_ms: 50
 max_batch_size: 256
 max_request_rows: 1000
 max_hold_ms: 2
+share: 5
 batching: true
 files:
   1/model.onnx: { sha256: ${digest.toUpperCase()} }
@@ -56,6 +58,7 @@ simulated:
     sloMs: 50,
     maxBatchSize: 256,
     maxRequestRows: 1000,
+    share: 5,
     maxHoldMs: 2,
     batching: true,
     files: { "1/model.onnx": digest },

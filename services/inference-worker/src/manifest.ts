@@ -17,6 +17,8 @@ const REQUEST_ROWS_MAX = 100_000;
 /** How long a request may be held back where the manifest does not say. The pace ends nearly all holds far sooner. */
 const MAX_HOLD_MS_DEFAULT = 100;
 
+const SHARE_MAX = 1_000;
+
 const MANIFEST_BYTES_MAX = 1024 * 1024;
 const TIMEOUT_MS_MAX = 3_600_000;
 
@@ -43,6 +45,8 @@ export type Manifest = {
   readonly maxRequestRows: number;
   /** How long a request may be held back so that its batch grows; 0 = never. */
   readonly maxHoldMs: number;
+  /** Weight of the model where several compete for the same slots, 1 to 1000. */
+  readonly share: number;
   /** `false` never batches, `true` trusts the owner that rows do not influence each other, undefined finds out. */
   readonly batching: boolean | undefined;
   /** SHA-256 in lower-case hex by path, relative to the model's folder, "/" between its parts. */
@@ -110,6 +114,7 @@ const schema = z
     max_batch_size: z.int().min(1).max(LIMITS.items).default(MAX_BATCH_SIZE_DEFAULT),
     max_request_rows: z.int().min(1).max(REQUEST_ROWS_MAX).optional(),
     max_hold_ms: z.int().min(0).max(TIMEOUT_MS_MAX).default(MAX_HOLD_MS_DEFAULT),
+    share: z.int().min(1).max(SHARE_MAX).default(1),
     batching: z.boolean().optional(),
     files: z.record(relativePath, z.strictObject({ sha256 })).default({}),
     platform: z.enum(["onnxruntime_onnx", "simulated"]).default("onnxruntime_onnx"),
@@ -188,6 +193,7 @@ function toManifest(raw: z.output<typeof schema>): Manifest {
     maxBatchSize: raw.max_batch_size,
     maxRequestRows: raw.max_request_rows ?? raw.max_batch_size * REQUEST_RUNS_DEFAULT,
     maxHoldMs: raw.max_hold_ms,
+    share: raw.share,
     batching: raw.batching,
     files: Object.fromEntries(Object.entries(raw.files).map(([path, file]) => [path, file.sha256.toLowerCase()])),
     onnxruntime: raw.onnxruntime === undefined ? DEFAULT_ONNX_OPTIONS : toOnnxOptions(raw.onnxruntime),

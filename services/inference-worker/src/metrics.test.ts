@@ -21,6 +21,7 @@ const MODEL: WorkerModel = {
     sloMs: 0,
     maxHoldMs: 0,
     maxRequestRows: 8,
+    share: 1,
     inputs: [],
     outputs: [],
   },

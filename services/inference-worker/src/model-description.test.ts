@@ -45,6 +45,7 @@ test("a model is described as far as it has come", () => {
     batching: true,
     maxBatchSize: 64,
     maxRequestRows: 1024,
+    share: 1,
     inputs: loaded.inputs,
     outputs: loaded.outputs,
   });

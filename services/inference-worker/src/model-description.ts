@@ -18,6 +18,7 @@ export function describeModel(model: RepositoryModel, outcome: LoadOutcome): Mod
     timeoutMs: manifest.timeoutMs,
     sloMs: manifest.sloMs,
     maxHoldMs: manifest.maxHoldMs,
+    share: manifest.share,
   };
   const platform = manifest.simulated === undefined ? "onnxruntime_onnx" : "simulated";
   const unknown = { batching: false, maxBatchSize: 1, maxRequestRows: 1, inputs: [], outputs: [] };

@@ -108,6 +108,7 @@ function startWorker(brokers: readonly { readonly address: string }[]) {
     sloMs: 0,
     maxHoldMs: 0,
     maxRequestRows: 1,
+    share: 1,
   };
   const model = { name: "m", version: "1", state: "ready", batching: true, maxBatchSize: 1, ...about } as const;
   const worker = new Worker({

@@ -14,6 +14,7 @@ export const doubler: Content<"ROUTES">["models"][number]["model"] = {
   sloMs: 50,
   maxHoldMs: 10,
   maxRequestRows: 1024,
+  share: 1,
   inputs: [{ name: "x", datatype: "FP32", shape: [-1, 2] }],
   outputs: [{ name: "y", datatype: "FP32", shape: [-1, 2] }],
 };
@@ -33,6 +34,7 @@ export const broken: typeof doubler = {
   sloMs: 0,
   maxHoldMs: 0,
   maxRequestRows: 1,
+  share: 1,
   inputs: [],
   outputs: [],
 };

@@ -19,6 +19,7 @@ export function modelOf(name: string, given: Partial<Described> = {}): Described
     sloMs: 0,
     maxHoldMs: 100,
     maxRequestRows: 128,
+    share: 1,
     inputs: [{ name: "x", datatype: "FP32", shape: [-1, 2] }],
     outputs: [{ name: "y", datatype: "FP32", shape: [-1, 2] }],
     ...given,
