@@ -20,7 +20,7 @@ export type ComparisonOptions = {
 };
 
 /** Each side is loaded for so long before the first round: code is compiled, connections and memory are there. */
-const WARM_UP_MS = 2_000;
+const WARM_UP_MS = 5_000;
 /** Where that is an open loop. */
 const WARM_UP_RATE = 100;
 
