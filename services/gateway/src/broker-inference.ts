@@ -6,6 +6,7 @@ import { WHEEL_GRAIN_MS } from "./deadline-wheel.ts";
 import type { Inference, InferenceAnswer, InferenceRequest } from "./inference.ts";
 import { RouteTable } from "./model-table.ts";
 import { type Ending, PendingTable } from "./pending.ts";
+import { type RetryBound, RetryBudget } from "./retry-budget.ts";
 import { TotalsDesk } from "./totals-desk.ts";
 
 /** A broker that restarts is back well within this time, in ms: until then requests wait for it, afterwards they get 503. */
@@ -24,6 +25,8 @@ export type BrokerInferenceOptions = Pick<BrokerLinksOptions, "brokers" | "disco
   readonly onReady: () => void;
   /** For tests: hold every turn's requests back for this long, in ms. */
   readonly testGatewayQueueMs: number;
+  /** Bounds what is sent again. */
+  readonly retries: RetryBound;
   /** Counts the sessions with brokers. */
   readonly linkMetrics: Pick<LinkMetrics, "opened" | "lost" | "givenUp">;
 };
@@ -35,7 +38,7 @@ export type BrokerInferenceOptions = Pick<BrokerLinksOptions, "brokers" | "disco
 export class BrokerInference implements Inference {
   /** What the broker in use serves. */
   readonly models = new RouteTable();
-  readonly #pending = new PendingTable(this.models);
+  readonly #pending: PendingTable;
   readonly #options: BrokerInferenceOptions;
   readonly #links: BrokerLinks;
   /** What each broker with an open session has told last. */
@@ -53,6 +56,7 @@ export class BrokerInference implements Inference {
 
   constructor(options: BrokerInferenceOptions) {
     this.#options = options;
+    this.#pending = new PendingTable(this.models, new RetryBudget(options.retries));
     const { brokers, discoveryIntervalMs, dnsServers, logger } = options;
     this.#links = new BrokerLinks({
       brokers,
@@ -178,8 +182,10 @@ export class BrokerInference implements Inference {
     this.#routes.delete(broker);
     this.#counting.delete(broker);
     this.#totals.lost(broker);
-    this.#pending.sessionLost(broker, performance.now());
-    this.#options.logger.warn({ address: broker, reason, open: this.#pending.size }, "lost the broker");
+    const refused = this.#pending.sessionLost(broker, performance.now());
+    const counts = { open: this.#pending.size, refused: refused.length };
+    this.#options.logger.warn({ address: broker, reason, ...counts }, "lost the broker");
+    this.#answer(refused);
     this.#queueFlush();
   }
 

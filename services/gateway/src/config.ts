@@ -81,6 +81,16 @@ export const OPTIONS = defineOptions({
     default: 512 * 1024 * 1024,
     doc: "The most bytes of bodies that have arrived, and of answers that their clients have not taken, that are held at once; more are refused with 429, before they are read where Content-Length tells.",
   },
+  retryPercentMax: {
+    schema: z.number().int().min(0).max(1000),
+    default: 10,
+    doc: "How many requests may be sent again when their broker was lost or has handed them back, in percent of those of the last ten seconds; the others get 503.",
+  },
+  retriesMin: {
+    schema: z.number().int().min(0).max(1_000_000),
+    default: 1000,
+    doc: "So many requests may be sent again in ten seconds in any case.",
+  },
   answerBytesMax: {
     schema: z
       .number()

@@ -41,6 +41,7 @@ export async function main(argv: string[]): Promise<void> {
     discoveryIntervalMs: options.discoveryIntervalMs,
     dnsServers: options.dnsServers,
     instance: name,
+    retries: options,
     logger,
     onReady: () => logger.info("gateway is ready"),
     testGatewayQueueMs: parseTestDelay(options.testDelay).get("gateway_queue") ?? 0,

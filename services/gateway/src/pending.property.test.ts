@@ -3,7 +3,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { RouteTable } from "./model-table.ts";
 import { type Ending, PendingTable } from "./pending.ts";
-import { testModel } from "./testing.ts";
+import { RetryBudget } from "./retry-budget.ts";
+import { testModel, UNBOUNDED_RETRIES } from "./testing.ts";
 
 const MODEL = testModel();
 const PAYLOAD = Buffer.alloc(16);
@@ -38,7 +39,7 @@ class World {
   constructor() {
     const routes = new RouteTable();
     routes.replace([{ route: 0, workers: 1, isDefault: true, model: MODEL }]);
-    this.table = new PendingTable(routes);
+    this.table = new PendingTable(routes, new RetryBudget(UNBOUNDED_RETRIES));
   }
 
   run({ what, which, afterMs }: Step): void {

@@ -14,15 +14,16 @@ import { expect, test } from "vitest";
 import type { InferenceAnswer, InferenceRequest } from "./inference.ts";
 import { RouteTable } from "./model-table.ts";
 import { type Ending, PendingTable } from "./pending.ts";
-import { testModel } from "./testing.ts";
+import { RetryBudget } from "./retry-budget.ts";
+import { testModel, UNBOUNDED_RETRIES } from "./testing.ts";
 
 const MODEL = testModel();
 const NONE = Buffer.alloc(0);
 
-function tableOf(): { routes: RouteTable; table: PendingTable } {
+function tableOf(retries = UNBOUNDED_RETRIES): { routes: RouteTable; table: PendingTable } {
   const routes = new RouteTable();
   routes.replace([{ route: 5, workers: 1, isDefault: true, model: MODEL }]);
-  return { routes, table: new PendingTable(routes) };
+  return { routes, table: new PendingTable(routes, new RetryBudget(retries)) };
 }
 
 function floats(...values: number[]): Buffer {
@@ -275,3 +276,27 @@ test("an error number of a newer broker is an internal error", () => {
     code: "internal",
   });
 });
+
+test.each(["lost", "handed back"] as const)(
+  "what is %s beyond the retry budget is refused, and the rest sent again",
+  (how) => {
+    const { table } = tableOf({ retryPercentMax: 50, retriesMin: 1 });
+    const numbers = Array.from({ length: 8 }, () => add(table, 0));
+    const [sent = []] = flushed(table, 0);
+    const endings =
+      how === "lost"
+        ? table.sessionLost("b", 10)
+        : table.reject(
+            sent.map(({ request, attempt }) => rejectOf(request, attempt, "draining")),
+            10,
+          );
+    // One, and half of eight.
+    expect(summary(endings)).toEqual(numbers.slice(5).map((number) => [number, "unavailable"]));
+    expect(endings[0]?.answer).toMatchObject({ ok: false, retryAfterMs: 1000, stages: { retryMs: 10 } });
+    expect(table.size).toBe(5);
+    const [again = []] = flushed(table, 20);
+    expect(again.map(({ request, attempt }) => [request, attempt])).toEqual(
+      numbers.slice(0, 5).map((number) => [number, 1]),
+    );
+  },
+);

@@ -14,6 +14,7 @@ import {
 import { DeadlineWheel } from "./deadline-wheel.ts";
 import type { InferenceAnswer, InferenceRequest, StageDurations } from "./inference.ts";
 import type { RouteTable } from "./model-table.ts";
+import { RETRY_AFTER_MS, type RetryBudget } from "./retry-budget.ts";
 
 /**
  * - `unsent`: waits to be handed to the broker: for the end of the turn, or for a broker to come back.
@@ -53,13 +54,16 @@ const SUBMIT_BYTES = 256 * 1024;
 /** Every request of this gateway that has no answer yet. Pure: decides what to send and what to answer, and does neither. */
 export class PendingTable {
   readonly #routes: RouteTable;
+  readonly #retries: RetryBudget;
   readonly #byNumber = new RequestTable<Pending>();
   readonly #deadlines = new DeadlineWheel<Pending>();
   #unsent: Pending[] = [];
   #numbers = 0;
 
-  constructor(routes: RouteTable) {
+  /** `retries`: bounds what is sent again. */
+  constructor(routes: RouteTable, retries: RetryBudget) {
     this.#routes = routes;
+    this.#retries = retries;
   }
 
   get size(): number {
@@ -84,6 +88,7 @@ export class PendingTable {
       retryMs: 0,
       wheelIndex: -1,
     };
+    this.#retries.count(nowMs);
     this.#byNumber.set(pending.number, pending);
     this.#deadlines.add(pending);
     this.#unsent.push(pending);
@@ -192,7 +197,8 @@ export class PendingTable {
       if (pending === undefined) continue;
       const code = errorCodeOf(item.code);
       if (code === "draining") {
-        this.#takeBack(pending, nowMs);
+        const ending = this.#takeBack(pending, nowMs);
+        if (ending !== undefined) endings.push(ending);
         continue;
       }
       const stages = {
@@ -205,11 +211,17 @@ export class PendingTable {
     return endings;
   }
 
-  /** The session with a broker is lost: what was sent to it may be lost too, and is sent again, as the next attempt. */
-  sessionLost(broker: string, nowMs: number): void {
-    for (const pending of this.#byNumber.values()) {
-      if (pending.state === "sent" && pending.broker === broker) this.#takeBack(pending, nowMs);
+  /** The session with a broker is lost: what was sent to it may be lost too, and is sent again, as the next attempt, within the budget. */
+  sessionLost(broker: string, nowMs: number): Ending[] {
+    const endings: Ending[] = [];
+    const lost = [...this.#byNumber.values()].filter(
+      (pending) => pending.state === "sent" && pending.broker === broker,
+    );
+    for (const pending of lost) {
+      const ending = this.#takeBack(pending, nowMs);
+      if (ending !== undefined) endings.push(ending);
     }
+    return endings;
   }
 
   /** Gives up on everything that waits to be sent: no broker has come back. */
@@ -245,12 +257,18 @@ export class PendingTable {
     return this.#refuse(pending, "deadline_exceeded", { message });
   }
 
-  #takeBack(pending: Pending, nowMs: number): void {
+  /** It is to be sent again, or refused where too much is. */
+  #takeBack(pending: Pending, nowMs: number): Ending | undefined {
     pending.retryMs += nowMs - pending.sinceMs;
     pending.sinceMs = nowMs;
+    if (!this.#retries.take(nowMs)) {
+      const message = "its broker is gone, and too many requests have been sent again already";
+      return this.#refuse(pending, "unavailable", { message, retryAfterMs: RETRY_AFTER_MS });
+    }
     pending.attempt++;
     pending.state = "unsent";
     this.#unsent.push(pending);
+    return undefined;
   }
 
   #refuse(

@@ -5,7 +5,8 @@ import type { Inference, InferenceAnswer, InferenceRequest } from "./inference.t
 import { RouteTable } from "./model-table.ts";
 import { type Ending, PendingTable } from "./pending.ts";
 import { SplitInference } from "./split-inference.ts";
-import { testModel } from "./testing.ts";
+import { RetryBudget } from "./retry-budget.ts";
+import { testModel, UNBOUNDED_RETRIES } from "./testing.ts";
 
 const MODEL = testModel({
   maxBatchSize: 4,
@@ -26,7 +27,7 @@ class World {
   constructor() {
     const routes = new RouteTable();
     routes.replace([{ route: 0, workers: 1, isDefault: true, model: MODEL }]);
-    this.table = new PendingTable(routes);
+    this.table = new PendingTable(routes, new RetryBudget(UNBOUNDED_RETRIES));
     const inner: Inference = {
       models: routes,
       submit: (request, onAnswer) => this.table.add(request, onAnswer, this.nowMs).number,

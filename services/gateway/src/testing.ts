@@ -10,6 +10,7 @@ import type {
   StageDurations,
 } from "./inference.ts";
 import { ParsePool } from "./parse-pool.ts";
+import type { RetryBound } from "./retry-budget.ts";
 
 /**
  * Test support: the seam implemented in memory. Its models answer each output from the input of the same place, so that tests see
@@ -119,6 +120,9 @@ export class EchoInference implements Inference {
     return this.#submitted;
   }
 }
+
+/** Everything may be sent again. */
+export const UNBOUNDED_RETRIES: RetryBound = { retryPercentMax: 0, retriesMin: Infinity };
 
 /** Whether every body goes to another thread: the same tests then hold the way there and back. */
 const PARSE_APART = "TEST_PARSE_APART";
