@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { cell, limitTable, OURS, ratioOf, workloadTable } from "./report-tables.ts";
-import { replaceBetweenMarks } from "./report.ts";
+import { replaceBetweenMarks } from "./report-marks.ts";
 import type { Measurement, Results } from "./results.ts";
 
 function measurement(side: string, round: number, perSecond: number): Measurement {
@@ -61,6 +61,6 @@ test("limits are grouped by what they are of", () => {
 
 test("a report replaces what stands between its marks, and nothing else", () => {
   const [begin, end] = ["<!-- bench/report.ts writes from here -->", "<!-- to here -->"];
-  expect(replaceBetweenMarks(`a\n${begin}\nold\n${end}\nb`, "new")).toBe(`a\n${begin}\n\nnew\n\n${end}\nb`);
-  expect(() => replaceBetweenMarks(`${end} ${begin}`, "new")).toThrow("marks");
+  expect(replaceBetweenMarks(`a\n${begin}\nold\n${end}\nb`, "new", "bench/report.ts")).toBe(`a\n${begin}\n\nnew\n\n${end}\nb`);
+  expect(() => replaceBetweenMarks(`${end} ${begin}`, "new", "bench/report.ts")).toThrow("marks");
 });

@@ -142,7 +142,7 @@ export function settingsTable({ sides, environment }: Results): string {
 }
 
 /** Columns after the first are numbers, to the right, unless told otherwise. */
-function table(head: readonly string[], rows: readonly (readonly string[])[], column = "---:"): string {
+export function table(head: readonly string[], rows: readonly (readonly string[])[], column = "---:"): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(" | ")} |`;
   return [line(head), `|---|${`${column}|`.repeat(head.length - 1)}`, ...rows.map(line)].join("\n");
 }

@@ -7,12 +7,10 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { ROOT } from "../tests/support/repository.ts";
+import { replaceBetweenMarks } from "./report-marks.ts";
 import { plotsOf } from "./report-plots.ts";
 import { cpuTable, limitTable, othersText, OURS, runRateText, settingsTable, workloadTable } from "./report-tables.ts";
 import type { Results } from "./results.ts";
-
-const BEGIN = "<!-- bench/report.ts writes from here -->";
-const END = "<!-- to here -->";
 
 const LIMIT_TITLES: Readonly<Record<string, string>> = {
   onnxruntime: "onnxruntime alone, one thread",
@@ -65,13 +63,6 @@ function toMarkdown(results: Results, file: string): string {
 
 const capital = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1);
 
-/** The page with what stands between the marks replaced. @throws Error where the marks are not there, once and in order. */
-export function replaceBetweenMarks(page: string, text: string): string {
-  const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`the page lacks its marks: ${BEGIN} … ${END}`);
-  return `${page.slice(0, begin + BEGIN.length)}\n\n${text}\n\n${page.slice(end)}`;
-}
-
 async function main(): Promise<void> {
   const { values, positionals } = parseArgs({ options: { out: { type: "string" } }, allowPositionals: true });
   const [file] = positionals;
@@ -87,7 +78,7 @@ async function main(): Promise<void> {
   const markdown = toMarkdown(results, basename(file));
   if (values.out === undefined) {
     const page = join(out, "performance.md");
-    await writeFile(page, replaceBetweenMarks(await readFile(page, "utf8"), markdown));
+    await writeFile(page, replaceBetweenMarks(await readFile(page, "utf8"), markdown, "bench/report.ts"));
   } else await writeFile(join(out, "report.md"), `${markdown}\n`);
 }
 
