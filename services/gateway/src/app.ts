@@ -6,6 +6,7 @@ import { type Context, Hono } from "hono";
 import { RegExpRouter } from "hono/router/reg-exp-router";
 import { type CallObserver, refuse } from "./call-end.ts";
 import type { GatewayOptions } from "./config.ts";
+import { DOCS_FILES, sendDocsFile } from "./docs-page.ts";
 import type { Exchange } from "./exchange.ts";
 import { FetchExchange } from "./fetch-exchange.ts";
 import { oipForm, plainForm, tfsForm } from "./forms.ts";
@@ -16,6 +17,7 @@ import { sendModelConfig, sendModelMetadata, sendRepositoryIndex, sendServerMeta
 import { chooseModelName } from "./model-choice.ts";
 import { type Edge, NodeExchange } from "./node-exchange.ts";
 import type { BodyParser } from "./parse-pool.ts";
+import { openApiDocument } from "./openapi/document.ts";
 import { quote, Refusal } from "./refusal.ts";
 import { ArrivingBodies, ByteBound } from "./socket-bounds.ts";
 import { sendStatistics } from "./statistics-routes.ts";
@@ -68,6 +70,8 @@ export type GatewayApp = Pick<Hono<Env>, "fetch" | "request"> & {
   readonly heldBytes: () => number;
   /** Ends bodies that come too slowly, as of a time on the clock of `performance.now()`: to be called every second or so. */
   readonly endSlowBodies: (nowMs: number) => void;
+  /** Every route, as `METHOD /path/:parameter`; `ALL` for those that refuse what is not supported. */
+  readonly routes: readonly string[];
   /** Serves a request if it takes the hot route; false, and nothing done, if it is for `fetch`. */
   readonly serveHot: (incoming: IncomingMessage, outgoing: ServerResponse) => boolean;
 };
@@ -161,6 +165,7 @@ export function createApp(deps: AppDeps): GatewayApp {
     inFlight: () => door.inFlight,
     heldBytes: () => edge.bytes.held,
     endSlowBodies: (nowMs) => edge.arriving.end(nowMs),
+    routes: app.routes.map(({ method, path }) => `${method} ${path}`),
     serveHot,
   };
 }
@@ -194,6 +199,8 @@ function getRoutes(deps: AppDeps): readonly (readonly [string, Serve])[] {
     ["/v2/models/:model/versions/:version/config", config],
     ["/v2/models/:model/stats", statistics],
     ["/v2/models/:model/versions/:version/stats", statistics],
+    ["/openapi.json", (exchange) => sendOpenApi(exchange, deps)],
+    ...Object.keys(DOCS_FILES).map((path): [string, Serve] => [path, (exchange) => sendDocsFile(exchange, path)]),
   ];
 }
 
@@ -226,6 +233,11 @@ function postRoutes({ inference, options }: AppDeps, door: Door): readonly (read
 
 function modelIn(c: Context<Env>): { name: string; version: string } {
   return { name: c.req.param("model") ?? "", version: c.req.param("version") ?? "" };
+}
+
+function sendOpenApi(exchange: Exchange, { inference, version, metricsPage }: AppDeps): void {
+  const sources = { version, models: inference.models.list(), hasMetrics: metricsPage !== undefined };
+  exchange.send(200, [], JSON.stringify(openApiDocument(sources)));
 }
 
 /** 405 where the path has routes of other methods, which the header `Allow` then names; else 404. */
