@@ -36,6 +36,7 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
     "compression", // zlib, on threads of its own
     "inference-call", // reads the clock for Server-Timing, and delays for tests
     "request-id", // random bytes, and a counter of the process
+    "docs-page", // reads its files
     "hooks/hook-call", // the budget of a request
     "hooks/hook-folder",
     "hooks/hook-loader",

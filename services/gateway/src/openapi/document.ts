@@ -47,7 +47,6 @@ export function openApiDocument({ version, models, hasMetrics }: DocumentSources
         "Inference over HTTP: the Open Inference Protocol (V2) and a plain form. Every answer of a model has `Server-Timing`.",
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
-    servers: [{ url: "/" }],
     tags: [
       ...served.map(({ model }) => ({ name: modelTag(model) })),
       { name: "Inference" },
