@@ -73,7 +73,14 @@ export class VirtualPool {
 
   constructor(options: VirtualPoolOptions) {
     this.#options = options;
-    const defaults = { instance: "b", epoch: "b".repeat(16), queueRowsMax: 1e6, queueBytesMax: 1e9, slotsMax: 64, testHoldMs: 0 };
+    const defaults = {
+      instance: "b",
+      epoch: "b".repeat(16),
+      queueRowsMax: 1e6,
+      queueBytesMax: 1e9,
+      slotsMax: 64,
+      testHoldMs: 0,
+    };
     this.core = new Broker({ ...defaults, ...options.broker });
     this.computeMs = options.models.map(() => 0);
     this.#say(this.#gateway, helloMessage("gateway", "gateway"));

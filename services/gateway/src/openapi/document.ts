@@ -35,8 +35,9 @@ export function openApiDocument({ version, models, hasMetrics }: DocumentSources
   }
   for (const [route, operation] of routes) {
     const [method = "", path = ""] = route.split(" ");
-    const item = (paths[path.replaceAll(/:(\w+)/g, "{$1}")] ??= {});
-    item[method.toLowerCase()] = operationObject(operation, { path });
+    const template = operation.template ?? path.replaceAll(/:(\w+)/g, "{$1}");
+    const item = (paths[template] ??= {});
+    item[method.toLowerCase()] = operationObject(operation, { template });
   }
   return {
     openapi: "3.1.1",
@@ -60,8 +61,8 @@ export function openApiDocument({ version, models, hasMetrics }: DocumentSources
 
 /** What differs from a route's own description. */
 type Particulars = {
-  /** With the parameters, as `:name`. */
-  readonly path: string;
+  /** With the parameters in braces. */
+  readonly template: string;
   readonly tag?: string;
   readonly id?: string;
   readonly summary?: string;
@@ -75,7 +76,7 @@ function modelTag({ name }: ModelDescription): string {
 
 function modelOperations(model: ModelDescription): { readonly infer: object; readonly predict: object } {
   const tag = modelTag(model);
-  const particulars = { path: "", tag, summary: undefined };
+  const particulars = { template: "", tag };
   return {
     infer: operationObject(OPERATIONS["POST /v2/models/:model/infer"]!, {
       ...particulars,
@@ -95,8 +96,8 @@ function modelOperations(model: ModelDescription): { readonly infer: object; rea
 
 function operationObject(operation: Operation, particulars: Particulars): object {
   const { body, errors } = operation;
-  const { path, tag = operation.tag, id = operation.id, summary = operation.summary } = particulars;
-  const parameters = [...path.matchAll(/:(\w+)/g)].map(([, name = ""]) => ({
+  const { template, tag = operation.tag, id = operation.id, summary = operation.summary } = particulars;
+  const parameters = [...template.matchAll(/\{(\w+)\}/g)].map(([, name = ""]) => ({
     name,
     in: "path",
     required: true,

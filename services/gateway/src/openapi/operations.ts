@@ -7,6 +7,8 @@ export type Operation = {
   readonly id: string;
   readonly tag: "Inference" | "Models" | "Server";
   readonly summary: string;
+  /** The path as clients see it, where it is not the route's with its parameters in braces. */
+  readonly template?: string;
   /** What a body holds; none where it is not given. `mayBeEmpty`: there need not be one. */
   readonly body?: { readonly component: Component; readonly mayBeEmpty?: boolean };
   /** What 200 holds, and for health 503, which is no error of the table. */
@@ -71,6 +73,19 @@ const predict: Omit<Operation, "id"> = {
   answer: "PredictAnswer",
   errors: CALL,
 };
+const tfsPredict: Omit<Operation, "id"> = {
+  tag: "Inference",
+  summary: "Runs a model: TensorFlow Serving's form",
+  body: { component: "TfsRequest" },
+  answer: "TfsAnswer",
+  errors: [...CALL, "not_found"],
+};
+const tfsStatus: Omit<Operation, "id"> = {
+  tag: "Models",
+  summary: "The state of a model's versions, as TensorFlow Serving tells it",
+  answer: "TfsStatus",
+  errors: LOOKING_UP,
+};
 const metadata: Omit<Operation, "id"> = {
   tag: "Models",
   summary: "What a model takes and gives",
@@ -107,6 +122,14 @@ export const OPERATIONS: Readonly<Record<string, Operation>> = {
     id: "predictDefault",
     summary: "Runs the only model, or the default one: the plain form",
   },
+  "POST /v1/models/:verb": { ...tfsPredict, id: "tfsPredict", template: "/v1/models/{model}:predict" },
+  "POST /v1/models/:model/versions/:verb": {
+    ...tfsPredict,
+    id: "tfsPredictVersion",
+    template: "/v1/models/{model}/versions/{version}:predict",
+  },
+  "GET /v1/models/:model": { ...tfsStatus, id: "tfsStatus" },
+  "GET /v1/models/:model/versions/:version": { ...tfsStatus, id: "tfsVersionStatus" },
   "GET /v2/models/:model": { ...metadata, id: "modelMetadata" },
   "GET /v2/models/:model/versions/:version": { ...metadata, id: "modelVersionMetadata" },
   "GET /v2/models/:model/ready": { ...modelReady, id: "modelReady" },

@@ -102,6 +102,19 @@ export const COMPONENTS = {
     latency_ms: z.number().min(0),
     batch_size: size,
   }),
+  TfsRequest: z
+    .looseObject({
+      signature_name: z.enum(["serving_default", ""]).optional(),
+      instances: z.array(z.unknown()).min(1).optional().meta({ description: "Rows." }),
+      inputs: z.unknown().optional().meta({ description: "Columns." }),
+    })
+    .meta({ description: 'Either `instances` or `inputs`; bytes as `{"b64": …}`.' }),
+  TfsAnswer: z
+    .looseObject({ predictions: z.array(z.unknown()).optional(), outputs: z.unknown().optional() })
+    .meta({ description: "`predictions` for `instances`, `outputs` for `inputs`." }),
+  TfsStatus: z.looseObject({
+    model_version_status: z.array(z.looseObject({ version: text, state: z.enum(["LOADING", "AVAILABLE", "END"]) })),
+  }),
   IndexRequest: z.looseObject({ ready: z.union([z.boolean(), z.null()]).optional() }),
   Index: z.array(
     z.strictObject({ name: text, version: text, state: z.enum(["READY", "LOADING", "UNAVAILABLE"]), reason: text }),
