@@ -45,7 +45,13 @@ function brokerNs(): number {
   const model = { route: 0, description: MODEL };
   const request = { model, receivedMs: 100, queueMs: 1.3, retryMs: 0 } as Request;
   const requests = Array.from({ length: BATCH_REQUESTS }, () => request);
-  const batch = { model, rows: BATCH_REQUESTS, requests } as unknown as BatchRun["batch"];
+  const batch = {
+    model,
+    elements: 64,
+    paddingElements: 0,
+    rows: BATCH_REQUESTS,
+    requests,
+  } as unknown as BatchRun["batch"];
   const item = { code: 0, retryUs: 0 };
   return leastNs(() => {
     for (const one of requests) metrics.submitted(one);
@@ -62,7 +68,11 @@ function workerNs(): number {
   metrics.loaded({ index: 0, model: MODEL } as WorkerModel, { provider: "cpu", seconds: 1 });
   const items = Array.from({ length: BATCH_REQUESTS }, () => ({ code: 0 }) as ResultItem);
   return leastNs(() => {
-    metrics.batchDone(0, { runs: [{ rows: BATCH_REQUESTS, computeMs: 2 }], waitMs: 1, busyMs: 3 });
+    metrics.batchDone(0, {
+      runs: [{ rows: BATCH_REQUESTS, computeMs: 2, elements: 64, paddingElements: 0 }],
+      waitMs: 1,
+      busyMs: 3,
+    });
     metrics.answered(0, items);
   });
 }

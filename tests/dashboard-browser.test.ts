@@ -76,6 +76,9 @@ function claimWorker(address: string, { name, model }: { name: string; model: st
     maxHoldMs: 0,
     maxRequestRows: 8,
     share: 1,
+    maxBatchElements: 0,
+    axes: [],
+    optionalInputs: [],
     inputs: [{ name: "x", ...tensor }],
     outputs: [{ name: "y", ...tensor }],
   };

@@ -25,6 +25,9 @@ const model = {
   maxHoldMs: 0,
   maxRequestRows: Number(rowsMax),
   share: 1,
+  maxBatchElements: 0,
+  axes: [],
+  optionalInputs: [],
   inputs: [],
   outputs: [],
 } as const;

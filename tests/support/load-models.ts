@@ -58,6 +58,57 @@ export function mixedModel(): OnnxModel {
   };
 }
 
+/** Words of `maskedModel`: its tokens are 0 to this, exclusive. */
+export const MASKED_WORDS = 512;
+
+/**
+ * A sequence model in small, whose answer depends on the length unless it is masked: inputs `tokens` INT64 [batch, length] and
+ * `mask` INT64 [batch, length]; outputs `mean` FP32 [batch, 4], the mean of the embeddings of the tokens whose mask is 1, and
+ * `states` FP32 [batch, length, 4], what each token's embedding differs from it.
+ */
+export function maskedModel(): OnnxModel {
+  const random = new SeededRandom(64);
+  const table = Float32Array.from({ length: MASKED_WORDS * 4 }, () => random.next() * 2 - 1);
+  return {
+    name: "masked",
+    inputs: [
+      { name: "tokens", datatype: "INT64", shape: ["batch", "length"] },
+      { name: "mask", datatype: "INT64", shape: ["batch", "length"] },
+    ],
+    outputs: [
+      { name: "mean", datatype: "FP32", shape: ["batch", 4] },
+      { name: "states", datatype: "FP32", shape: ["batch", "length", 4] },
+    ],
+    nodes: [
+      { op: "Gather", inputs: ["table", "tokens"], outputs: ["embedded"] },
+      { op: "Cast", inputs: ["mask"], outputs: ["weights"], attributes: { to: { elementType: "FP32" } } },
+      { op: "Unsqueeze", inputs: ["weights", "last"], outputs: ["column"] },
+      { op: "Mul", inputs: ["embedded", "column"], outputs: ["kept"] },
+      { op: "ReduceSum", inputs: ["kept", "middle"], outputs: ["total"], attributes: { keepdims: { int: 0 } } },
+      { op: "ReduceSum", inputs: ["weights", "middle"], outputs: ["count"], attributes: { keepdims: { int: 1 } } },
+      { op: "Div", inputs: ["total", "count"], outputs: ["mean"] },
+      { op: "Unsqueeze", inputs: ["mean", "middle"], outputs: ["center"] },
+      { op: "Sub", inputs: ["embedded", "center"], outputs: ["states"] },
+    ],
+    initializers: [
+      { name: "table", datatype: "FP32", shape: [MASKED_WORDS, 4], data: table },
+      { name: "last", datatype: "INT64", shape: [1], data: [2] },
+      { name: "middle", datatype: "INT64", shape: [1], data: [1] },
+    ],
+  };
+}
+
+/** What model.yaml says of `maskedModel` so that lengths are padded. */
+export function maskedManifest(given: { readonly sizes: readonly number[]; readonly maxBatchSize: number }): string {
+  return `max_batch_size: ${given.maxBatchSize}
+buckets:
+  - sizes: [${given.sizes.join(", ")}]
+    inputs: { tokens: 1, mask: 1 }
+    outputs: { states: 1 }
+    mask: mask
+`;
+}
+
 /** What `fatalModel` dies of, in any element. */
 export const FATAL_VALUE = 76;
 

@@ -41,6 +41,8 @@ export type RowPoolOptions = {
   readonly lengths?: readonly number[];
   /** Range of the elements of integer inputs, both ends included; default −1000 to 1000, and all 64 bits for INT64. */
   readonly integers?: readonly [min: number, max: number];
+  /** An input that requests leave out, as they may leave out a mask: the model alone gets ones. */
+  readonly omit?: string;
 };
 
 const LENGTHS: readonly number[] = [1, 2, 3, 5, 8];
@@ -80,7 +82,8 @@ export async function buildRowPool(options: RowPoolOptions): Promise<RowPool> {
       group.push(row);
       id++;
     }
-    return { model: options.model, inputs: inputs.map(withoutShape), outputs: outputs.map(withoutShape), groups };
+    const sent = inputs.filter(({ name }) => name !== options.omit);
+    return { model: options.model, inputs: sent.map(withoutShape), outputs: outputs.map(withoutShape), groups };
   } finally {
     await session.release();
   }
@@ -149,10 +152,11 @@ async function makeRow(parts: {
   const inputShapes: number[][] = [];
   for (const { name, datatype, shape } of parts.inputs) {
     const inner = shape.slice(1).map((size) => (typeof size === "string" ? parts.length : size));
-    const make = (): Element => makeElement(datatype, parts.random, parts.options.integers);
+    const isSent = name !== parts.options.omit;
+    const make = (): Element => (isSent ? makeElement(datatype, parts.random, parts.options.integers) : 1n);
     const elements = Array.from({ length: elementCount(inner) }, make);
-    inputTexts.push(elements.map(toJson).join(","));
-    inputShapes.push(inner);
+    if (isSent) inputTexts.push(elements.map(toJson).join(","));
+    if (isSent) inputShapes.push(inner);
     feeds[name] = toTensor(datatype, elements, [1, ...inner]);
   }
   const answer = await parts.session.run(feeds);

@@ -15,6 +15,7 @@ import {
   type StructField,
   type ValueOf,
 } from "./fields.ts";
+import { AXES_MAX, AXIS_SIZES_MAX } from "./bucket.ts";
 import { LIMITS } from "./limits.ts";
 
 /** SUBMIT `flags`, bit by bit. */
@@ -43,6 +44,12 @@ const model = struct({
   maxHoldMs: uint,
   maxRequestRows: uint,
   share: uint,
+  maxBatchElements: uint,
+  axes: list(
+    struct({ sizes: list(uint, AXIS_SIZES_MAX), inputs: list(struct({ tensor: uint, dimension: uint })) }),
+    AXES_MAX,
+  ),
+  optionalInputs: list(uint),
 });
 
 const load = struct({

@@ -1,4 +1,13 @@
 /** MRP/1, the wire between gateways, broker and workers, and the error table. Sans-I/O: bytes in, messages out. */
+export {
+  AXES_MAX,
+  AXIS_SIZES_MAX,
+  type AxisPlace,
+  type BucketAxis,
+  bucketText,
+  paddedSize,
+  rowsOfRun,
+} from "./bucket.ts";
 export { DATATYPES, isDatatype, type Datatype } from "./datatype.ts";
 export { ERROR_CODES, errorCodeOf, type ErrorCode } from "./error-code.ts";
 export { LIMITS } from "./limits.ts";

@@ -1,3 +1,4 @@
+import type { BucketAxis } from "./bucket.ts";
 import type { Datatype } from "./datatype.ts";
 import type { TensorSpec } from "./tensor.ts";
 
@@ -42,6 +43,12 @@ export type ModelDescription = {
   readonly maxRequestRows: number;
   /** Its weight where models compete for slots: compute time in proportion to their shares. 1 to 1000; 0 is read as 1. */
   readonly share: number;
+  /** Elements of all inputs of one run, padding included; 0 = not limited. What a SUBMIT costs is counted in them. */
+  readonly maxBatchElements: number;
+  /** Dimensions that are padded, so that rows of different size share a run; [] = only rows of equal size do. */
+  readonly axes: readonly BucketAxis[];
+  /** Positions of inputs that a request may leave out: masks, which the worker then makes. */
+  readonly optionalInputs: readonly number[];
 };
 
 /** The order of model versions, for `sort`: by number, exactly, whatever their length. */

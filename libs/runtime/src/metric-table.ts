@@ -5,6 +5,7 @@ export type MetricUnit =
   | "requests"
   | "request-seconds"
   | "rows"
+  | "elements"
   | "batches"
   | "messages"
   | "events"

@@ -1,4 +1,4 @@
-import { classOf, type ErrorCode, type SubmitItem } from "@millrace/protocol";
+import { classOf, type ErrorCode, rowsOfRun, type SubmitItem } from "@millrace/protocol";
 import { finishInMs, PROBE_AFTER_MS } from "@millrace/scheduling";
 import type { ModelVersion } from "./model-version.ts";
 import { heldBytesOf } from "./request.ts";
@@ -54,9 +54,8 @@ export class Admission {
     if (this.#closed !== undefined) return this.#closed;
     if (model === undefined) return UNKNOWN_ROUTE;
     if (model.workers.size === 0) return { code: "unavailable", text: "no worker serves the model" };
-    const { maxBatchSize } = model.description;
-    if (item.rows < 1 || item.rows > maxBatchSize)
-      return { code: "too_many_rows", text: `rows must be 1 to ${maxBatchSize}` };
+    const rowsMax = rowsOfRun(model.description, item);
+    if (item.rows < 1 || item.rows > rowsMax) return { code: "too_many_rows", text: `rows must be 1 to ${rowsMax}` };
     const { queueRowsMax, queueBytesMax } = this.#options;
     const isFull = model.queuedRows + item.rows > queueRowsMax || this.#heldBytes + heldBytesOf(item) > queueBytesMax;
     if (isFull) return { code: "queue_full", text: "the broker's queue is full", retryAfterMs: model.drainTimeMs() };
@@ -85,7 +84,7 @@ function lateBy(model: ModelVersion, item: SubmitItem, nowMs: number): number {
   const finishMs = finishInMs({
     aheadRows: model.backlog.rowsBefore(classOf(item.priority), nowMs + budgetMs),
     rows: item.rows,
-    rowsMax: description.maxBatchSize,
+    rowsMax: rowsOfRun(description, item),
     slots: model.slots,
     freeInMs: first.freeInMs,
     predict: (rows) => curve.predict(rows),

@@ -213,6 +213,33 @@ test("an ended request makes room, however it ended", () => {
   expect(driver.core.openRequests).toBe(0);
 });
 
+test("a batch costs no more than its model allows: rows of a bucket cost the same, and those of another bucket something else", () => {
+  const driver = new BrokerDriver();
+  const [gateway, worker] = [
+    driver.gateway(),
+    driver.worker("w", { models: [modelOf("m", { maxBatchElements: 32 })] }),
+  ];
+  gateway.submit([0]);
+  const jobs = worker.jobs();
+  gateway.submit([1, 2, 3, 4, 5], { bucket: "16", cost: 16 });
+  gateway.submit([6, 7, 8, 9, 10], { bucket: "4", cost: 4 });
+  // Three rows of these are more than a batch may cost: whoever submits has to split.
+  gateway.submit([11], { bucket: "16", cost: 48, rows: 3 });
+  // Larger by itself: it goes alone.
+  gateway.submit([12], { bucket: "64", cost: 64 });
+  expect(gateway.answers().map(({ request, code }) => [request, code])).toEqual([[11, "too_many_rows"]]);
+  const batches: number[][] = [];
+  for (let job = jobs.shift(); job !== undefined; job = jobs.shift()) {
+    batches.push(job.items.map(({ request }) => request));
+    worker.answer(job, 1);
+    // Longer than anything is held back.
+    driver.advance(200);
+    jobs.push(...worker.jobs());
+  }
+  expect(batches).toEqual([[0], [1, 2], [3, 4], [5], [6, 7, 8, 9, 10], [12]]);
+  expectAtRest(driver);
+});
+
 test("what cannot run is refused at once", () => {
   const driver = new BrokerDriver();
   const [gateway, worker] = [driver.gateway(), driver.worker()];

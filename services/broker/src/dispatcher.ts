@@ -3,6 +3,7 @@ import {
   LIMITS,
   type MessageOf,
   REQUEST_FLAGS,
+  rowsOfRun,
   type ResultItem,
   type SubmitItem,
 } from "@millrace/protocol";
@@ -224,7 +225,7 @@ export class Dispatcher {
     const choice = head === undefined ? undefined : chooseSlot(head, this.#reserved, nowMs);
     if (head === undefined || choice === undefined) return false;
     const { worker, batches } = choice.slot;
-    const rowsMax = worker.models.get(model)!.model.maxBatchSize;
+    const rowsMax = rowsOfRun(worker.models.get(model)!.model, head.item);
     const { testHoldMs } = this.#options;
     const atMs = testHoldMs > 0 ? Math.max(choice.sendAtMs, head.sinceMs + testHoldMs) : choice.sendAtMs;
     if (!isDue({ atMs, rows: headRows + fillRows, rowsMax }, batches[0], nowMs)) {

@@ -1,3 +1,4 @@
+import { rowsOfRun } from "@millrace/protocol";
 import { type BatchView, fillRowsMax } from "@millrace/scheduling";
 import type { Request } from "./request.ts";
 import type { Slot } from "./worker-session.ts";
@@ -22,7 +23,7 @@ export function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {
     headRows: head.rows,
     waitingRows: model.backlog.headRows,
     fillRows: 0,
-    rowsMax: description.maxBatchSize,
+    rowsMax: rowsOfRun(description, head.item),
     predict: (rows) => curve.predict(rows),
     line: curve.line(),
     rate: model.rate.at(nowMs),

@@ -225,6 +225,7 @@ class InferenceCall<Request extends FormRequest> {
         model: this.#model,
         rows: request.rows,
         bucket: request.bucket,
+        cost: request.cost,
         inputs: request.inputs,
         payload: request.payload,
         outputs: request.outputs,

@@ -9,9 +9,11 @@ export type InferenceRequest = {
   readonly model: ModelDescription;
   /** The size of the batch dimension, 1 to `model.maxRequestRows`; 1 for a model without a batch dimension. */
   readonly rows: number;
-  /** "" where all other dimensions are fixed; else the concrete ones of all inputs, such as "3,5|7". Equal: may share a run. */
+  /** "" where all other dimensions are fixed; else those of all inputs as they will run, such as "3,5|7". Equal: may share a run. */
   readonly bucket: string;
-  /** One tensor for each of the model's inputs, in its order; the data of each is a view into `payload`. */
+  /** Elements of all inputs as they will run where the model limits those of a run (`maxBatchElements`), else the rows. */
+  readonly cost: number;
+  /** One tensor for each of the model's inputs (optional ones may be missing), in its order; the data of each is a view into `payload`. */
   readonly inputs: readonly Tensor[];
   /** The data of all inputs, one behind the other in that order. */
   readonly payload: Uint8Array;

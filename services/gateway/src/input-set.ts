@@ -1,11 +1,21 @@
 import { hash } from "node:crypto";
-import { FREE, LIMITS, type ModelDescription, type Tensor, type TensorSpec } from "@millrace/protocol";
+import {
+  bucketText,
+  elementCount,
+  FREE,
+  LIMITS,
+  type ModelDescription,
+  paddedSize,
+  type Tensor,
+  type TensorSpec,
+} from "@millrace/protocol";
 import { quote, Refusal, shapeText } from "./refusal.ts";
 
 /** The inputs of one request, checked against the model: see InferenceRequest, which these fields become part of. */
 export type InputSet = {
   readonly rows: number;
   readonly bucket: string;
+  readonly cost: number;
   readonly inputs: readonly Tensor[];
   readonly payload: Uint8Array;
 };
@@ -38,13 +48,19 @@ function shapeFault(spec: TensorSpec, shape: readonly number[]): Refusal {
   );
 }
 
+/** Whether a request may leave an input out. */
+export function isOptional({ optionalInputs }: ModelDescription, position: number): boolean {
+  return optionalInputs.length > 0 && optionalInputs.includes(position);
+}
+
 /**
- * Puts the tensors of a request together, given in the model's order with shapes that `checkShape` has passed. Copies the
- * data only where there are several inputs that do not lie one behind the other already, as those of a binary body do.
+ * Puts the tensors of a request together, given in the model's order with shapes that `checkShape` has passed; optional ones may be
+ * missing. Copies the data only where there are several inputs that do not lie one behind the other already, as those of a binary
+ * body do. Refuses what does not fit together, and what is larger than the model's buckets or runs.
  */
 export function assembleInputs(model: ModelDescription, tensors: readonly Tensor[]): InputSet | Refusal {
   const first = tensors[0];
-  if (first === undefined) return { rows: 1, bucket: "", inputs: [], payload: Buffer.alloc(0) };
+  if (first === undefined) return { rows: 1, bucket: "", cost: 1, inputs: [], payload: Buffer.alloc(0) };
   const rows = model.batching ? first.shape[0]! : 1;
   let bytes = 0;
   for (const tensor of tensors) {
@@ -59,7 +75,8 @@ export function assembleInputs(model: ModelDescription, tensors: readonly Tensor
   if (bytes > LIMITS.payloadBytes) {
     return new Refusal("body_too_large", `the inputs have ${bytes} bytes, at most ${LIMITS.payloadBytes} are accepted`);
   }
-  return { rows, bucket: bucketOf(model, tensors), ...packInputs(tensors) };
+  const place = placeOf(model, tensors, rows);
+  return place instanceof Refusal ? place : { rows, ...place, ...packInputs(tensors) };
 }
 
 /** Tensors one behind the other in one payload. Copies the data only where there are several that do not lie so already. */
@@ -88,10 +105,58 @@ function contiguous(tensors: readonly Tensor[]): Uint8Array | undefined {
   return Buffer.from(first.buffer, first.byteOffset, end - first.byteOffset);
 }
 
-/** Requests share a run only where their inner dimensions agree; a text too long for the wire is replaced by its digest. */
+type Place = Pick<InputSet, "bucket" | "cost">;
+
+/** With which requests it may share a run, and what it adds to one. */
+function placeOf(model: ModelDescription, tensors: readonly Tensor[], rows: number): Place | Refusal {
+  if (model.axes.length === 0 && model.maxBatchElements === 0) return { bucket: bucketOf(model, tensors), cost: rows };
+  const shapes = model.axes.length === 0 ? tensors.map(({ shape }) => shape) : paddedShapes(model, tensors);
+  if (shapes instanceof Refusal) return shapes;
+  const inner = model.batching ? shapes.map((shape) => shape.slice(1)) : shapes;
+  const bucket = model.axes.length === 0 ? bucketOf(model, tensors) : shortened(bucketText(inner));
+  if (model.maxBatchElements === 0) return { bucket, cost: rows };
+  const rowElements = inner.reduce((sum, shape) => sum + elementCount(shape), 0);
+  if (rowElements <= model.maxBatchElements) return { bucket, cost: rows * rowElements };
+  const most = `model ${quote(model.name)} takes at most ${model.maxBatchElements} in a run`;
+  return new Refusal("invalid_shape", `a row has ${rowElements} elements, padding included; ${most}`);
+}
+
+/** The shapes of all inputs as they will run, those that are left out too. */
+function paddedShapes(model: ModelDescription, tensors: readonly Tensor[]): readonly (readonly number[])[] | Refusal {
+  const shapes = model.inputs.map(({ name, shape }) => [...(tensors.find((one) => one.name === name)?.shape ?? shape)]);
+  for (const { sizes, inputs } of model.axes) {
+    const given = inputs.filter(({ tensor, dimension }) => shapes[tensor]?.[dimension] !== FREE);
+    const own = given.map(({ tensor, dimension }) => shapes[tensor]?.[dimension] ?? 0);
+    const other = own.findIndex((size) => size !== own[0]);
+    if (other > 0) {
+      const [a, b] = [given[0]!, given[other]!].map(({ tensor }) => quote(model.inputs[tensor]!.name));
+      return new Refusal(
+        "invalid_shape",
+        `inputs ${a} and ${b} must be of one length, they are ${own[0]} and ${own[other]}`,
+      );
+    }
+    const padded = own[0] === undefined || own[0] < 1 ? undefined : paddedSize(sizes, own[0]);
+    if (padded === undefined) {
+      const { tensor = 0, dimension = 0 } = given[0] ?? {};
+      const where = `dimension ${dimension} of input ${quote(model.inputs[tensor]?.name ?? "")}`;
+      return new Refusal(
+        "invalid_shape",
+        `${where} is ${own[0]}, model ${quote(model.name)} takes 1 to ${sizes.at(-1)}`,
+      );
+    }
+    for (const { tensor, dimension } of inputs) if (shapes[tensor] !== undefined) shapes[tensor][dimension] = padded;
+  }
+  return shapes;
+}
+
+/** Requests share a run only where their inner dimensions agree. */
 function bucketOf(model: ModelDescription, tensors: readonly Tensor[]): string {
   const from = model.batching ? 1 : 0;
   if (!model.inputs.some((spec) => spec.shape.indexOf(FREE, from) >= 0)) return "";
-  const text = tensors.map((tensor) => tensor.shape.slice(from).join(",")).join("|");
+  return shortened(bucketText(tensors.map((tensor) => tensor.shape.slice(from))));
+}
+
+/** A text too long for the wire is replaced by its digest. */
+function shortened(text: string): string {
   return text.length <= LIMITS.nameBytes ? text : `sha256:${hash("sha256", text)}`;
 }

@@ -13,6 +13,9 @@ function model(name: string, version = "1"): ModelDescription {
     maxHoldMs: 0,
     maxRequestRows: 8,
     share: 1,
+    maxBatchElements: 0,
+    axes: [],
+    optionalInputs: [],
   } as const;
   return { name, version, ...about, batching: true, maxBatchSize: 8, inputs: [], outputs: [] };
 }

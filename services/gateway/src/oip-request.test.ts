@@ -31,7 +31,7 @@ function parse(request: unknown, of: ModelDescription = model) {
 test("inputs in any order become the model's order and one payload", () => {
   const result = parse({ id: "7", inputs: [b, a] });
   if (typeof result === "string") throw new Error(result);
-  expect(result).toMatchObject({ id: "7", rows: 2, bucket: "", outputs: [], timeoutMs: 0, priority: 0 });
+  expect(result).toMatchObject({ id: "7", rows: 2, bucket: "", cost: 2, outputs: [], timeoutMs: 0, priority: 0 });
   expect(result.inputs.map(({ name, shape }) => ({ name, shape }))).toEqual([
     { name: "a", shape: [2, 2] },
     { name: "b", shape: [2] },

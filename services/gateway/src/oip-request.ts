@@ -8,7 +8,7 @@ import {
   type TensorSpec,
 } from "@millrace/protocol";
 import { ALL_JSON, BlobReader, jsonOf, NO_BLOBS } from "./binary-body.ts";
-import { assembleInputs, checkShape, type InputSet } from "./input-set.ts";
+import { assembleInputs, checkShape, type InputSet, isOptional } from "./input-set.ts";
 import { buildFromJson, isObject, textOf } from "./json-body.ts";
 import { encodeData, NEEDS_EXACT } from "./json-data.ts";
 import { type OutputChoice, readOutputs } from "./oip-outputs.ts";
@@ -88,6 +88,7 @@ function buildRequest(
     id,
     rows: set.rows,
     bucket: set.bucket,
+    cost: set.cost,
     inputs: set.inputs,
     payload: set.payload,
     outputs: choice.names,
@@ -121,11 +122,10 @@ function readInputs(
     if (tensor instanceof Refusal || tensor === NEEDS_EXACT) return tensor;
     tensors[at] = tensor;
   }
-  if (given.length < specs.length) {
-    const missing = specs.filter((_, at) => tensors[at] === undefined).map((spec) => quote(spec.name));
-    return new Refusal("invalid_input", `missing input ${missing.join(", ")}`);
-  }
-  return tensors as Tensor[];
+  if (given.length === specs.length) return tensors as Tensor[];
+  const missing = specs.filter((_, at) => tensors[at] === undefined && !isOptional(model, at));
+  if (missing.length === 0) return tensors.filter((tensor) => tensor !== undefined);
+  return new Refusal("invalid_input", `missing input ${missing.map(({ name }) => quote(name)).join(", ")}`);
 }
 
 function readInput(

@@ -82,7 +82,7 @@ class World {
 
   #add(budgetMs: number): void {
     const inputs = [{ name: "x", datatype: "FP32" as const, shape: [1, 4], data: PAYLOAD }];
-    const rest = { rows: 1, bucket: "", outputs: [], priority: 0, tenant: "", requestId: "" };
+    const rest = { rows: 1, bucket: "", cost: 1, outputs: [], priority: 0, tenant: "", requestId: "" };
     const request = { model: MODEL, inputs, payload: PAYLOAD, budgetMs, ...rest };
     const { number } = this.table.add(request, () => {}, this.nowMs);
     expect(this.requests.has(number)).toBe(false);

@@ -33,7 +33,7 @@ function floats(...values: number[]): Buffer {
 function requestOf(given: Partial<InferenceRequest> = {}): InferenceRequest {
   const payload = given.payload ?? floats(1, 2, 3, 4);
   const inputs: Tensor[] = [{ name: "x", datatype: "FP32", shape: [1, 4], data: payload }];
-  const rest = { rows: 1, bucket: "", outputs: [], budgetMs: 1_000, priority: 0, tenant: "", requestId: "" };
+  const rest = { rows: 1, bucket: "", cost: 1, outputs: [], budgetMs: 1_000, priority: 0, tenant: "", requestId: "" };
   return { model: MODEL, inputs, payload, ...rest, ...given };
 }
 

@@ -303,7 +303,7 @@ function submitItem(pending: Pending, route: number, nowMs: number): SubmitItem 
     ageUs: Math.round(pending.queueMs * 1000),
     priority: request.priority,
     rows: request.rows,
-    cost: request.rows,
+    cost: request.cost,
     flags: 0,
     bucket: request.bucket,
     tenant: request.tenant,

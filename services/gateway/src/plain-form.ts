@@ -1,5 +1,5 @@
 import { elementCount, FREE, type ModelDescription, type Tensor, type TensorSpec } from "@millrace/protocol";
-import { assembleInputs, checkShape, type InputSet } from "./input-set.ts";
+import { assembleInputs, checkShape, type InputSet, isOptional } from "./input-set.ts";
 import { buildFromJson, isObject, textOf } from "./json-body.ts";
 import { encodeData, NEEDS_EXACT } from "./json-data.ts";
 import { nestedText } from "./json-text.ts";
@@ -42,9 +42,10 @@ function buildRequest(root: unknown, model: ModelDescription): PlainRequest | Re
   const tensors: Tensor[] = [];
   let isOneRow = model.batching;
   for (const [i, spec] of model.inputs.entries()) {
+    if (values[i] === undefined && isOptional(model, i)) continue;
     const laid = layOut(values[i], spec, model);
     if (laid instanceof Refusal) return laid;
-    if (i > 0 && laid.isOneRow !== isOneRow) {
+    if (tensors.length > 0 && laid.isOneRow !== isOneRow) {
       return new Refusal(
         "invalid_shape",
         `input ${quote(spec.name)}: give either one row of every input or rows of every input`,
@@ -67,13 +68,16 @@ function valuesByInput(data: unknown, model: ModelDescription): readonly unknown
   const { inputs } = model;
   if (!isObject(data)) {
     if (inputs.length === 1) return [data];
+    const needed = inputs.filter((_, at) => !isOptional(model, at));
+    if (needed.length === 1) return inputs.map((input) => (input === needed[0] ? data : undefined));
     const names = inputs.slice(0, 16).map((spec) => quote(spec.name));
     return new Refusal("invalid_input", `"data" must be an object with the inputs ${names.join(", ")}`);
   }
   const values: unknown[] = [];
-  for (const { name } of inputs) {
-    if (!Object.hasOwn(data, name)) return new Refusal("invalid_input", `missing input ${quote(name)}`);
-    values.push(data[name]);
+  for (const [at, { name }] of inputs.entries()) {
+    const isGiven = Object.hasOwn(data, name);
+    if (!isGiven && !isOptional(model, at)) return new Refusal("invalid_input", `missing input ${quote(name)}`);
+    values.push(isGiven ? data[name] : undefined);
   }
   const unknown = Object.keys(data).find((key) => !inputs.some((spec) => spec.name === key));
   return unknown === undefined ? values : new Refusal("invalid_input", `unknown input ${quote(unknown)}`);

@@ -1,18 +1,18 @@
 import { DATATYPES, elementCount, FREE, type ModelDescription } from "@millrace/protocol";
-import { assembleInputs, checkShape } from "./input-set.ts";
+import { assembleInputs, checkShape, isOptional } from "./input-set.ts";
 import { BINARY_FORM } from "./oip-outputs.ts";
 import type { OipRequest } from "./oip-request.ts";
 import { quote, Refusal, shapeText } from "./refusal.ts";
 
 /**
- * A request without JSON (`Inference-Header-Content-Length: 0`): the body is the data of the model's only input, one row of it, and
+ * A request without JSON (`Inference-Header-Content-Length: 0`): the body is the data of the only input that is needed, one row of it, and
  * all outputs come as bytes. One dimension may be open: it follows from the length. BYTES: the body is the one element, without
  * its length. Pure; nothing but a BYTES element is copied.
  */
 export function parseRawRequest(body: Buffer, model: ModelDescription): OipRequest | Refusal {
-  const [spec, ...others] = model.inputs;
+  const [spec, ...others] = model.inputs.filter((_, position) => !isOptional(model, position));
   if (spec === undefined || others.length > 0) {
-    const text = `a request without JSON is for models of one input, model ${quote(model.name)} has ${model.inputs.length}`;
+    const text = `a request without JSON is for models of one input, model ${quote(model.name)} has ${others.length + 1}`;
     return new Refusal("invalid_input", text);
   }
   const { name, datatype } = spec;

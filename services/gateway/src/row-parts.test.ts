@@ -32,6 +32,7 @@ const request: fc.Arbitrary<InferenceRequest> = fc.integer({ min: 1, max: 50 }).
       model: testModel({ maxRequestRows: 50 }),
       rows,
       bucket: "3|2,2",
+      cost: rows * 5,
       ...packInputs(tensors.slice(0, count)),
       outputs: ["y"],
       budgetMs: 100,
@@ -49,7 +50,14 @@ test("any request, cut and put together again, is what it was, and each part is 
       expect(parts.length).toBe(Math.ceil(whole.rows / rowsMax));
       for (const [i, part] of parts.entries()) {
         expect(part.rows).toBe(i < parts.length - 1 ? rowsMax : whole.rows - i * rowsMax);
-        expect(part).toMatchObject({ model: whole.model, bucket: "3|2,2", outputs: ["y"], budgetMs: 100, tenant: "t" });
+        expect(part).toMatchObject({
+          model: whole.model,
+          bucket: "3|2,2",
+          cost: part.rows * 5,
+          outputs: ["y"],
+          budgetMs: 100,
+          tenant: "t",
+        });
         expect(Buffer.concat(part.inputs.map(({ data }) => data)).equals(part.payload)).toBe(true);
         for (const { shape } of part.inputs) expect(shape[0]).toBe(part.rows);
       }
@@ -68,7 +76,7 @@ test("any request, cut and put together again, is what it was, and each part is 
 test("the only input is cut without a copy", () => {
   const data = Buffer.alloc(16);
   const tensors: Tensor[] = [{ name: "x", datatype: "FP32", shape: [4, 1], data }];
-  const rest = { rows: 4, bucket: "", outputs: [], budgetMs: 1, priority: 0, tenant: "", requestId: "" };
+  const rest = { rows: 4, bucket: "", cost: 1, outputs: [], budgetMs: 1, priority: 0, tenant: "", requestId: "" };
   for (const { payload } of partsOf({ model: testModel(), ...packInputs(tensors), ...rest }, 3)) {
     expect(payload.buffer).toBe(data.buffer);
   }

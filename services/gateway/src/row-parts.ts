@@ -3,7 +3,7 @@ import type { InferenceRequest } from "./inference.ts";
 import { packInputs } from "./input-set.ts";
 
 /**
- * Cuts a request of a model that batches into requests of at most `rowsMax` rows, in the order of its rows: as many full ones
+ * Cuts a request of a model that batches, all of whose rows cost the same, into requests of at most `rowsMax` rows, in the order of its rows: as many full ones
  * as there are, and the rest. A single input is cut without a copy; of several each part gets one. O(elements) for BYTES.
  */
 export function partsOf(request: InferenceRequest, rowsMax: number): InferenceRequest[] {
@@ -11,7 +11,8 @@ export function partsOf(request: InferenceRequest, rowsMax: number): InferenceRe
   const cuts = request.inputs.map((input) => new RowCutter(input));
   for (let from = 0; from < request.rows; from += rowsMax) {
     const rows = Math.min(rowsMax, request.rows - from);
-    parts.push({ ...request, rows, ...packInputs(cuts.map((cut) => cut.next(rows))) });
+    const cost = (request.cost / request.rows) * rows;
+    parts.push({ ...request, rows, cost, ...packInputs(cuts.map((cut) => cut.next(rows))) });
   }
   return parts;
 }

@@ -1,4 +1,11 @@
-import { encodeTensorList, ERROR_CODES, type ErrorCode, type SubmitItem, type Tensor } from "@millrace/protocol";
+import {
+  encodeTensorList,
+  ERROR_CODES,
+  type ErrorCode,
+  type ModelDescription,
+  type SubmitItem,
+  type Tensor,
+} from "@millrace/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { Inference, InferenceAnswer, InferenceRequest } from "./inference.ts";
@@ -18,15 +25,17 @@ const MODEL = testModel({
 class World {
   readonly table: PendingTable;
   readonly inference: SplitInference;
+  readonly #model: ModelDescription;
   readonly endings: InferenceAnswer[][] = [];
   nowMs = 0;
   held: SubmitItem[] = [];
   /** What a client does who hears an answer. */
   onAnswer = (): void => {};
 
-  constructor() {
+  constructor(model = MODEL) {
     const routes = new RouteTable();
-    routes.replace([{ route: 0, workers: 1, isDefault: true, model: MODEL }]);
+    routes.replace([{ route: 0, workers: 1, isDefault: true, model }]);
+    this.#model = model;
     this.table = new PendingTable(routes, new RetryBudget(UNBOUNDED_RETRIES));
     const inner: Inference = {
       models: routes,
@@ -43,13 +52,13 @@ class World {
   /** Submits rows that tell themselves apart; its answers go to `endings` at the place that is returned. */
   submit(
     rows: number,
-    budgetMs = 100,
+    { budgetMs = 100, cost = rows }: { readonly budgetMs?: number; readonly cost?: number } = {},
   ): { readonly handle: number; readonly place: number; readonly values: Float32Array } {
     const values = Float32Array.from({ length: rows }, () => Math.random());
     const payload = Buffer.from(values.buffer);
     const inputs: Tensor[] = [{ name: "x", datatype: "FP32", shape: [rows, 1], data: payload }];
-    const rest = { bucket: "", outputs: [], priority: 0, tenant: "", requestId: "" };
-    const request: InferenceRequest = { model: MODEL, rows, inputs, payload, budgetMs, ...rest };
+    const rest = { bucket: "", cost, outputs: [], priority: 0, tenant: "", requestId: "" };
+    const request: InferenceRequest = { model: this.#model, rows, inputs, payload, budgetMs, ...rest };
     const answers: InferenceAnswer[] = [];
     const place = this.endings.push(answers) - 1;
     const onAnswer = (answer: InferenceAnswer): void => {
@@ -146,6 +155,17 @@ test("a request of more rows than a run has one answer, its rows in order, with 
   expect(world.table.size).toBe(0);
 });
 
+test("parts are no larger than the elements of a run allow", () => {
+  const world = new World(testModel({ maxBatchSize: 4, maxRequestRows: 64, maxBatchElements: 20 }));
+  world.submit(5, { cost: 5 * 8 });
+  world.flush();
+  expect(world.held.map(({ rows, cost }) => [rows, cost])).toEqual([
+    [2, 16],
+    [2, 16],
+    [1, 8],
+  ]);
+});
+
 test("a request that fits a run goes through as it is", () => {
   const world = new World();
   const { handle, values } = world.submit(4);
@@ -216,7 +236,7 @@ test("what a lost broker had of a request is sent again, and not what it had ans
 
 test("a part that does not come in time ends the request with 504, once", async () => {
   const world = new World();
-  world.submit(8, 50);
+  world.submit(8, { budgetMs: 50 });
   world.flush();
   world.answer(world.held[0]!);
   world.nowMs = 100;

@@ -1,3 +1,4 @@
+import { rowsOfRun } from "@millrace/protocol";
 import type { Inference, InferenceAnswer, InferenceRequest, ModelTable } from "./inference.ts";
 import { joinOutputs, partsOf } from "./row-parts.ts";
 
@@ -43,10 +44,8 @@ export class SplitInference implements Inference {
   }
 
   submit(request: InferenceRequest, onAnswer: (answer: InferenceAnswer) => void): number {
-    const { maxBatchSize } = request.model;
-    return request.rows > maxBatchSize
-      ? this.#split(request, maxBatchSize, onAnswer)
-      : this.#inner.submit(request, onAnswer);
+    const rowsMax = rowsOfRun(request.model, request);
+    return request.rows > rowsMax ? this.#split(request, rowsMax, onAnswer) : this.#inner.submit(request, onAnswer);
   }
 
   cancel(handle: number): void {

@@ -33,6 +33,9 @@ function describe(inputs: readonly TensorSpec[], more: Partial<ModelDescription>
     maxHoldMs: 0,
     maxRequestRows: 1024,
     share: 1,
+    maxBatchElements: 0,
+    axes: [],
+    optionalInputs: [],
     inputs,
     outputs: inputs,
     ...more,
@@ -143,7 +146,8 @@ test.each<[string, AssembleItem, string, RegExp]>([
 
 test("a batch of nothing good has nothing to run", () => {
   expect(assemble(describe(PAIR), [{ ...good, rows: 0 }])).toMatchObject({ rows: 0, inputs: [], included: [] });
-  expect(assemble(describe(PAIR), [])).toEqual({ rows: 0, inputs: [], included: [], faults: [] });
+  const nothing = { rows: 0, inputs: [], included: [], faults: [], elements: 0, paddingElements: 0 };
+  expect(assemble(describe(PAIR), [])).toMatchObject(nothing);
 });
 
 test("what the broker should not have put together is its fault, not the client's", () => {
@@ -169,7 +173,7 @@ test("a model that does not batch takes one request as it is, and gives all back
   const item = itemOf(1, [{ ...inputs[0], shape: [3, 2], data: Uint8Array.of(1, 2, 3, 4, 5, 6) }]);
   const batch = assemble(describe(inputs, { batching: false, maxBatchSize: 1 }), [item]);
   expect(batch.inputs).toMatchObject([{ shape: [3, 2] }]);
-  const [answer] = split(batch.inputs, [1], [[]]);
+  const [answer] = split(batch.inputs, [1], { wantedOutputs: [[]] });
   expect(answer!.tensors).toEqual([{ name: "x", datatype: "INT8", shape: [3, 2], bytes: 6 }]);
   expect(Array.from(answer!.payload)).toEqual([1, 2, 3, 4, 5, 6]);
   expect(answer!.payload.buffer).toBe(batch.inputs[0]!.data);
@@ -181,7 +185,7 @@ test("each request gets the outputs that it asks for, in its order; an unknown o
     pairItem([3, 4], ["bb"]),
     pairItem([5, 6], [""]),
   ]);
-  const answers = split(inputs, [1, 1, 1], [["text", "ids"], ["nope"], ["text"]]);
+  const answers = split(inputs, [1, 1, 1], { wantedOutputs: [["text", "ids"], ["nope"], ["text"]] });
   expect(answers[0]!.tensors.map(({ name, bytes }) => [name, bytes])).toEqual([
     ["text", 5],
     ["ids", 4],
@@ -253,7 +257,7 @@ test("split after assemble gives every request of an echo model its own tensors 
       const answers = split(
         echoed,
         items.map(({ rows }) => rows),
-        items.map(() => []),
+        { wantedOutputs: items.map(() => []) },
       );
       for (const [i, { tensors, payload }] of answers.entries()) {
         expect(tensors).toEqual(items[i]!.tensors);

@@ -10,6 +10,8 @@ import {
   type TensorHeader,
   type TensorSpec,
 } from "@millrace/protocol";
+import { copyCorner } from "./block-copy.ts";
+import { along, extentOf, paddedExtent, type Padding, withMasks } from "./padding.ts";
 import type { BatchTensor } from "./runner.ts";
 
 /** Sizes above this cannot be real, and products of them would not be exact. */
@@ -26,6 +28,18 @@ export type AssembleItem = {
 /** Why one request cannot take part in its batch. */
 export type ItemFault = { readonly code: ErrorCode; readonly message: string };
 
+/** What is to be known of a model so that requests can be put together; see ModelDescription. */
+export type AssembleModel = Pick<ModelDescription, "inputs" | "batching" | "maxBatchSize" | "platform">;
+
+/** The sizes of items along the axes of their model's padding: what the outputs of a padded run are cut back to. */
+export type Extents = {
+  readonly padding: Padding;
+  /** Of each item that takes part, in the order of their rows. */
+  readonly own: readonly (readonly number[])[];
+  /** Of all, as they run. */
+  readonly padded: readonly number[];
+};
+
 /** A batch that is ready to run. */
 export type Assembled = {
   /** Rows of all items that take part; 0 where none does, and there is nothing to run. */
@@ -36,6 +50,11 @@ export type Assembled = {
   readonly included: readonly number[];
   /** One entry an item: why it does not take part, or undefined. */
   readonly faults: readonly (ItemFault | undefined)[];
+  /** Undefined where nothing is padded. */
+  readonly extents: Extents | undefined;
+  /** Elements of the inputs, and how many of these are padding. */
+  readonly elements: number;
+  readonly paddingElements: number;
 };
 
 /** The part of a batch's outputs that answers one request. */
@@ -51,25 +70,41 @@ export type ItemOutputs = {
  * Puts the requests of a batch together, row behind row. Pure and synchronous; copies every payload once, O(bytes), and never
  * throws, whatever the items hold: what does not fit the model stays out and is told why, and does no harm to the others.
  *
- * A model that batches takes the items whose open inner dimensions are those of the first good one, up to its largest batch. A
- * model that does not takes one item, as it is.
+ * A model that batches takes the items whose open inner dimensions are those of the first good one, up to its largest batch; with
+ * padding, sizes along an axis may differ, and are padded to the smallest size of the axis that holds all. A model that does
+ * not batch takes one item, as it is.
  */
-export function assemble(model: ModelDescription, items: readonly AssembleItem[]): Assembled {
+export function assemble(model: AssembleModel, items: readonly AssembleItem[], padding?: Padding): Assembled {
   const included: number[] = [];
   const faults: (ItemFault | undefined)[] = [];
+  const good: AssembleItem[] = [];
+  const own: number[][] = [];
+  const { inputs } = model;
   let rows = 0;
-  let first: AssembleItem | undefined;
-  for (const [index, item] of items.entries()) {
-    const fault = checkItem(model, item) ?? checkFit(model, item, { first, rows });
+  for (const [index, given] of items.entries()) {
+    const item = padding === undefined ? given : withMasks(inputs, padding, given);
+    let fault = checkItem(model, item) ?? checkFit(model, item, { first: good[0], rows, padding });
+    const extent = fault !== undefined || padding === undefined ? [] : extentOf(inputs, padding, item);
+    if (!Array.isArray(extent)) fault = extent;
+    else if (fault === undefined) own.push(extent);
     faults.push(fault);
     if (fault !== undefined) continue;
-    first ??= item;
     rows += item.rows;
     included.push(index);
+    good.push(item);
   }
-  if (first === undefined) return { rows: 0, inputs: [], included, faults };
-  const good = included.map((index) => items[index]!);
-  return { rows, inputs: concatenate(model, good, rows), included, faults };
+  const extents =
+    padding === undefined || rows === 0 ? undefined : { padding, own, padded: paddedExtent(padding, own) };
+  if (rows === 0) return { rows, inputs: [], included, faults, extents, elements: 0, paddingElements: 0 };
+  const tensors = extents === undefined ? concatenate(model, good, rows) : pad(inputs, good, { rows, extents });
+  let elements = 0;
+  for (const { shape } of tensors) elements += elementCount(shape);
+  let paddingElements = 0;
+  if (extents !== undefined) {
+    paddingElements = elements;
+    for (const item of good) for (const { shape } of item.tensors) paddingElements -= elementCount(shape);
+  }
+  return { rows, inputs: tensors, included, faults, extents, elements, paddingElements };
 }
 
 /**
@@ -78,28 +113,39 @@ export function assemble(model: ModelDescription, items: readonly AssembleItem[]
  *
  * A single item gets everything, whatever its shape (models that do not batch). For several, the first dimension of every output
  * must be the sum of `rowsPerItem`, which HostedModel has checked. An item that asks for one output gets a view of it, without a
- * copy; several outputs are copied together. Cutting BYTES walks over the elements.
+ * copy; several outputs are copied together. Cutting BYTES walks over the elements. With `extents`, outputs that lie along an axis
+ * are cut back to the item's own size, by a copy where that is smaller.
  */
 export function split(
   outputs: readonly BatchTensor[],
   rowsPerItem: readonly number[],
-  wantedOutputs: readonly (readonly string[])[],
+  {
+    wantedOutputs,
+    extents,
+  }: { readonly wantedOutputs: readonly (readonly string[])[]; readonly extents?: Extents | undefined },
 ): ItemOutputs[] {
-  const pieces = outputs.map((output) => cut(output, rowsPerItem));
+  const fault = extents === undefined ? "" : axisFault(outputs, extents);
+  if (fault !== "") return rowsPerItem.map(() => withoutOutputs({ code: "model_error", message: fault }));
+  const pieces = outputs.map((output, tensor) => {
+    const cuts = cut(output, rowsPerItem);
+    return extents === undefined ? cuts : cuts.map((piece, item) => cutBack(piece, extents, { tensor, item }));
+  });
   const positions = new Map(outputs.map(({ name }, position) => [name, position]));
   return rowsPerItem.map((_, index) => {
     const wanted = wantedOutputs[index] ?? [];
     const own: Piece[] = [];
     for (const name of wanted.length === 0 ? positions.keys() : wanted) {
       const piece = pieces[positions.get(name) ?? -1]?.[index];
-      if (piece === undefined) return withoutOutputs(`the model has no output "${name}"`);
+      if (piece === undefined) {
+        return withoutOutputs({ code: "invalid_input", message: `the model has no output "${name}"` });
+      }
       own.push(piece);
     }
     return { tensors: own.map(({ header }) => header), payload: join(own), fault: undefined };
   });
 }
 
-function checkItem(model: ModelDescription, item: AssembleItem): ItemFault | undefined {
+function checkItem(model: AssembleModel, item: AssembleItem): ItemFault | undefined {
   const { inputs, batching, maxBatchSize } = model;
   const { rows, tensors, payload } = item;
   if (!Number.isSafeInteger(rows) || rows < 1)
@@ -147,7 +193,7 @@ function checkHeader(spec: TensorSpec, tensor: TensorHeader, rows: number | unde
   return undefined;
 }
 
-function checkData(model: ModelDescription, tensor: TensorHeader, data: Uint8Array): ItemFault | undefined {
+function checkData(model: AssembleModel, tensor: TensorHeader, data: Uint8Array): ItemFault | undefined {
   const { name, datatype, shape } = tensor;
   if (!isWellSized(datatype, shape, data)) {
     return {
@@ -173,9 +219,9 @@ function areTexts(data: Uint8Array, count: number): boolean {
 
 /** What goes wrong here went wrong in the broker, which forms batches of what fits together. */
 function checkFit(
-  model: ModelDescription,
+  model: AssembleModel,
   item: AssembleItem,
-  batch: { readonly first: AssembleItem | undefined; readonly rows: number },
+  batch: { readonly first: AssembleItem | undefined; readonly rows: number; readonly padding: Padding | undefined },
 ): ItemFault | undefined {
   if (batch.first === undefined) return undefined;
   if (!model.batching)
@@ -189,7 +235,7 @@ function checkFit(
   for (const [position, { name, shape }] of batch.first.tensors.entries()) {
     const own = item.tensors[position]!.shape;
     for (let dimension = 1; dimension < shape.length; dimension++) {
-      if (own[dimension] !== shape[dimension]) {
+      if (own[dimension] !== shape[dimension] && !isPadded(batch.padding, position, dimension)) {
         return { code: "internal", message: `input "${name}" has another inner shape than the batch` };
       }
     }
@@ -197,8 +243,15 @@ function checkFit(
   return undefined;
 }
 
+function isPadded(padding: Padding | undefined, tensor: number, dimension: number): boolean {
+  if (padding === undefined) return false;
+  return padding.axes.some(({ inputs }) =>
+    inputs.some((place) => place.tensor === tensor && place.dimension === dimension),
+  );
+}
+
 /** Rows lie one behind the other in every datatype, BYTES too: so their bytes are put together, whatever they mean. */
-function concatenate(model: ModelDescription, items: readonly AssembleItem[], rows: number): BatchTensor[] {
+function concatenate(model: AssembleModel, items: readonly AssembleItem[], rows: number): BatchTensor[] {
   const offsets = items.map(() => 0);
   return model.inputs.map(({ name, datatype }, position) => {
     let total = 0;
@@ -215,6 +268,37 @@ function concatenate(model: ModelDescription, items: readonly AssembleItem[], ro
     }
     const { shape } = items[0]!.tensors[position]!;
     return { name, datatype, shape: model.batching ? [rows, ...shape.slice(1)] : [...shape], data };
+  });
+}
+
+/** The same with every row in the corner of a place of the padded size. */
+function pad(
+  inputs: readonly TensorSpec[],
+  items: readonly AssembleItem[],
+  { rows, extents }: { readonly rows: number; readonly extents: Extents },
+): BatchTensor[] {
+  const offsets = items.map(() => 0);
+  const places = extents.padding.axes.map((axis) => axis.inputs);
+  return inputs.map(({ name, datatype }, position) => {
+    const given = items[0]!.tensors[position]!.shape;
+    const inner = along(given, places, { tensor: position, extent: extents.padded }).slice(1);
+    const fill = extents.padding.fills[position]!;
+    const isText = fill.byteLength === 0;
+    let total = 0;
+    for (const { tensors } of items) total += tensors[position]!.bytes;
+    const data = new ArrayBuffer(isText ? total : rows * elementCount(inner) * fill.byteLength);
+    if (fill.some((byte) => byte !== 0)) Buffer.from(data).fill(fill);
+    let at = 0;
+    for (const [index, { tensors, payload, rows: own }] of items.entries()) {
+      const { bytes, shape } = tensors[position]!;
+      const from = payload.subarray(offsets[index], (offsets[index]! += bytes));
+      const size = isText ? bytes : own * elementCount(inner) * fill.byteLength;
+      const to = new Uint8Array(data, at, size);
+      if (isText) to.set(from);
+      else copyCorner({ bytes: from, shape }, { bytes: to, shape: [own, ...inner] }, fill.byteLength);
+      at += size;
+    }
+    return { name, datatype, shape: [rows, ...inner], data };
   });
 }
 
@@ -246,6 +330,29 @@ function join(pieces: readonly Piece[]): Uint8Array {
   return payload;
 }
 
-function withoutOutputs(message: string): ItemOutputs {
-  return { tensors: [], payload: new Uint8Array(0), fault: { code: "invalid_input", message } };
+function withoutOutputs(fault: ItemFault): ItemOutputs {
+  return { tensors: [], payload: new Uint8Array(0), fault };
+}
+
+/** Which output is not of the padded size where it lies along an axis; "" where all are. */
+function axisFault(outputs: readonly BatchTensor[], { padding, padded }: Extents): string {
+  for (const [axis, { outputs: axisPlaces }] of padding.axes.entries()) {
+    for (const { tensor, dimension } of axisPlaces) {
+      const { name = "", shape = [] } = outputs[tensor] ?? {};
+      if (shape[dimension] === padded[axis]) continue;
+      return `dimension ${dimension} of its output "${name}" [${shape.join(", ")}] is not the padded ${padded[axis]}`;
+    }
+  }
+  return "";
+}
+
+function cutBack({ header, data }: Piece, extents: Extents, at: { tensor: number; item: number }): Piece {
+  const { name, datatype, shape } = header;
+  const places = extents.padding.axes.map(({ outputs }) => outputs);
+  const own = along(shape, places, { tensor: at.tensor, extent: extents.own[at.item]! });
+  if (own.every((size, dimension) => size === shape[dimension])) return { header, data };
+  const size = DATATYPES[datatype].bytes;
+  const bytes = new Uint8Array(elementCount(own) * size);
+  copyCorner({ bytes: data, shape }, { bytes, shape: own }, size);
+  return { header: { name, datatype, shape: own, bytes: bytes.byteLength }, data: bytes };
 }

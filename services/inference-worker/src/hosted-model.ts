@@ -1,4 +1,5 @@
 import { elementCount, FREE, isWellSized, LIMITS, type TensorSpec } from "@millrace/protocol";
+import { warmUpBuckets } from "./bucket-warm-up.ts";
 import {
   type BatchTensor,
   type LoadedModel,
@@ -52,9 +53,11 @@ export class HostedModel {
     try {
       const signature = await runner.load();
       checkSignature(signature);
-      const { outputs, batching, batchingReason, runs } = await warmUp(runner, signature, options);
+      const { outputs, batching, batchingReason, size, runs } = await warmUp(runner, signature, options);
+      const { inputs } = signature;
       return new HostedModel(runner, {
-        inputs: signature.inputs,
+        ...(await warmUpBuckets(runner, { inputs, outputs, batching, size }, options)),
+        inputs,
         outputs,
         batching,
         batchingReason,

@@ -16,6 +16,9 @@ const model: ModelDescription = {
   maxHoldMs: 0,
   maxRequestRows: 8,
   share: 1,
+  maxBatchElements: 0,
+  axes: [],
+  optionalInputs: [],
   inputs: [{ name: "x", datatype: "FP32", shape: [-1, 2] }],
   outputs: [{ name: "y", datatype: "FP32", shape: [-1, 2] }],
 };
@@ -34,7 +37,7 @@ function item(request: number, rows: number[][], more: Partial<Item> = {}): Item
 
 function job(...items: Item[]): Job {
   const message: MessageOf<"JOB"> = { command: "JOB", batch: 7, slot: 0, model: 0, bucket: "", flags: 0, items };
-  return jobOf(message, { session: { broker: "b", granted: [2] }, model }, 0);
+  return jobOf(message, { session: { broker: "b", granted: [2] }, model, padding: undefined }, 0);
 }
 
 const valuesOf = (bytes: Uint8Array): number[] => [...new Float32Array(new Uint8Array(bytes).buffer)];

@@ -8,6 +8,7 @@ import {
   type ResultItem,
 } from "@millrace/protocol";
 import { assemble, type Assembled, type AssembleItem, type ItemFault, split } from "./assemble.ts";
+import type { Padding } from "./padding.ts";
 import type { BatchTensor, Ran } from "./runner.ts";
 
 /** One request of a batch. */
@@ -39,6 +40,7 @@ export type Job = {
   readonly batch: number;
   readonly session: Session;
   readonly model: ModelDescription;
+  readonly padding: Padding | undefined;
   /** The model's number in MODELS. */
   readonly index: number;
   readonly receivedMs: number;
@@ -61,13 +63,14 @@ export type Ahead = { readonly prepared: Prepared; readonly end: Promise<RunEnd>
 /** A JOB to what the worker keeps of it. Payloads stay views into the message until they are assembled. */
 export function jobOf(
   message: MessageOf<"JOB">,
-  context: { session: Session; model: ModelDescription },
+  context: Pick<Job, "session" | "model" | "padding">,
   nowMs: number,
 ): Job {
   return {
     batch: message.batch,
     session: context.session,
     model: context.model,
+    padding: context.padding,
     index: message.model,
     receivedMs: nowMs,
     entries: message.items.map((item) => {
@@ -102,6 +105,7 @@ export function prepare(job: Job, nowMs: number): Prepared {
   const assembled = assemble(
     job.model,
     live.map((index) => job.entries[index]!.item),
+    job.padding,
   );
   for (const [position, fault] of assembled.faults.entries()) {
     if (fault !== undefined) job.entries[live[position]!]!.fault = fault;
@@ -119,7 +123,7 @@ export function firstDeadlineMs(job: Job, { live }: Prepared): number {
 export function prepareAlone(job: Job, index: number, nowMs: number): Prepared | undefined {
   const entry = job.entries[index];
   if (entry === undefined || !isWorthRunning(entry, nowMs)) return undefined;
-  return { live: [index], assembled: assemble(job.model, [entry.item]) };
+  return { live: [index], assembled: assemble(job.model, [entry.item], job.padding) };
 }
 
 /** Whether an entry may start now. One that is out of time gets its fault. */
@@ -131,12 +135,12 @@ function isWorthRunning(entry: JobEntry, nowMs: number): boolean {
 }
 
 /** The answers of the entries that ran, cut out of the batch's outputs. */
-export function answersOf(job: Job, { live }: Prepared, outputs: readonly BatchTensor[]): ResultItem[] {
+export function answersOf(job: Job, { live, assembled }: Prepared, outputs: readonly BatchTensor[]): ResultItem[] {
   const entries = live.map((index) => job.entries[index]!);
   const pieces = split(
     outputs,
     entries.map(({ item }) => item.rows),
-    entries.map(({ outputs }) => outputs),
+    { wantedOutputs: entries.map(({ outputs }) => outputs), extents: assembled.extents },
   );
   return pieces.map(({ tensors, payload, fault }, position) => {
     const index = live[position]!;

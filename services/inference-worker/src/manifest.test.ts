@@ -14,6 +14,8 @@ test("an empty manifest is the default one", () => {
     maxBatchSize: 64,
     maxRequestRows: 1024,
     share: 1,
+    maxBatchElements: 0,
+    padding: { axes: [], values: {} },
     maxHoldMs: 100,
     batching: undefined,
     files: {},
@@ -38,6 +40,11 @@ timeout_ms: 800
 slo_ms: 50
 max_batch_size: 256
 max_request_rows: 1000
+max_batch_elements: 16384
+buckets:
+  - { sizes: [16, 32], inputs: { tokens: 1, mask: 1 }, outputs: { states: 1 }, mask: mask }
+  - { sizes: [8], inputs: { image: 2 } }
+padding: { tokens: -1 }
 max_hold_ms: 2
 share: 5
 batching: true
@@ -59,6 +66,14 @@ simulated:
     maxBatchSize: 256,
     maxRequestRows: 1000,
     share: 5,
+    maxBatchElements: 16_384,
+    padding: {
+      axes: [
+        { sizes: [16, 32], inputs: { tokens: 1, mask: 1 }, outputs: { states: 1 }, mask: "mask" },
+        { sizes: [8], inputs: { image: 2 }, outputs: {}, mask: "" },
+      ],
+      values: { tokens: -1 },
+    },
     maxHoldMs: 2,
     batching: true,
     files: { "1/model.onnx": digest },
@@ -109,6 +124,15 @@ test.each<[string, string]>([
   ["timeout_ms: 100\nslo_ms: 500", "slo_ms: must not be larger than timeout_ms"],
   ["max_batch_size: 8\nmax_request_rows: 7", "max_request_rows: must not be smaller than max_batch_size"],
   ["max_request_rows: 100001", "max_request_rows: must be at most 100000, got 100001"],
+  ["buckets: [{ sizes: [16, 8], inputs: { x: 1 } }]", "buckets[0].sizes: must ascend"],
+  ["buckets: [{ sizes: [0], inputs: { x: 1 } }]", "buckets[0].sizes[0]: must be at least 1, got 0"],
+  ["buckets: [{ sizes: [], inputs: { x: 1 } }]", "buckets[0].sizes: must not be empty"],
+  ["buckets: [{ sizes: [8], inputs: {} }]", "buckets[0].inputs: must not be empty"],
+  ["buckets: [{ sizes: [8], inputs: { x: 0 } }]", "buckets[0].inputs.x: must be at least 1, got 0"],
+  ["buckets: [{ sizes: [8], inputs: { x: 1 }, mask: m }]", "buckets[0].mask: must be one of inputs"],
+  ["buckets: [{ sizes: [8], inputs: { x: 1 }, size: 3 }]", 'buckets[0]: unknown key "size"'],
+  ["padding: { x: 1 }", "padding: needs buckets"],
+  ["max_batch_elements: 0", "max_batch_elements: must be at least 1, got 0"],
   ["batching: sometimes", 'batching: must be true or false, got "sometimes"'],
   ["description: 5", "description: must be a text, got 5"],
   ["platform: triton", 'platform: must be one of onnxruntime_onnx, simulated, got "triton"'],
@@ -169,6 +193,6 @@ test("the documentation has every key, no other, and examples that work", async 
   const keys = Array.from(page.matchAll(/^\| `(\w+)` \|/gm), ([, key]) => key);
   expect(keys).toEqual([...MANIFEST_KEYS, ...ONNX_KEYS]);
   const examples = Array.from(page.matchAll(/```yaml\n(.*?)```/gs), ([, text]) => text!);
-  expect(examples.length).toBe(2);
+  expect(examples.length).toBe(3);
   for (const text of examples) expect(() => parseManifest(text)).not.toThrow();
 });

@@ -1,7 +1,8 @@
-import { DATATYPES, type Datatype, FREE, LIMITS, type TensorSpec } from "@millrace/protocol";
+import { AXES_MAX, AXIS_SIZES_MAX, DATATYPES, type Datatype, FREE, LIMITS, type TensorSpec } from "@millrace/protocol";
 import { parse, YAMLParseError } from "yaml";
 import { z } from "zod";
 import { DEFAULT_ONNX_OPTIONS, GRAPH_OPTIMIZATION_LEVELS, type OnnxOptions } from "./onnx-options.ts";
+import type { PaddingRules } from "./padding.ts";
 
 /** The file beside a model's versions that says what the model file cannot. */
 export const MANIFEST_FILE = "model.yaml";
@@ -19,6 +20,7 @@ const MAX_HOLD_MS_DEFAULT = 100;
 
 const SHARE_MAX = 1_000;
 
+const DIMENSION_MAX = 2 ** 31 - 1;
 const MANIFEST_BYTES_MAX = 1024 * 1024;
 const TIMEOUT_MS_MAX = 3_600_000;
 
@@ -43,6 +45,10 @@ export type Manifest = {
   readonly maxBatchSize: number;
   /** Rows of one request, at least those of one run; beyond a run it is split. */
   readonly maxRequestRows: number;
+  /** Elements of all inputs of one run, padding included; 0 = not limited. */
+  readonly maxBatchElements: number;
+  /** How inputs are padded, so that rows of different size share a run. */
+  readonly padding: PaddingRules;
   /** How long a request may be held back so that its batch grows; 0 = never. */
   readonly maxHoldMs: number;
   /** Weight of the model where several compete for the same slots, 1 to 1000. */
@@ -75,10 +81,29 @@ const tensorSpec = z.strictObject({
   datatype: z.enum(Object.keys(DATATYPES) as [Datatype, ...Datatype[]]),
   shape: z.array(z.int().min(FREE)).max(32),
 });
+const dimensions = z.record(z.string(), z.int().min(1).max(31));
+
 const inputSpecs = z.array(tensorSpec).min(1).max(LIMITS.list).refine(hasUniqueNames, { error: "names must differ" });
 const outputSpecs = inputSpecs.refine((specs) => specs.every(({ shape }) => !shape.slice(1).includes(FREE)), {
   error: "only the first dimension of a simulated output may be -1",
 });
+
+/** One axis of `buckets`. */
+const axis = z
+  .strictObject({
+    sizes: z
+      .array(z.int().min(1).max(DIMENSION_MAX))
+      .min(1)
+      .max(AXIS_SIZES_MAX)
+      .refine((sizes) => sizes.every((size, i) => i === 0 || size > sizes[i - 1]!), { error: "must ascend" }),
+    inputs: dimensions.refine((inputs) => Object.keys(inputs).length > 0, { error: "must not be empty" }),
+    outputs: dimensions.default({}),
+    mask: z.string().min(1).optional(),
+  })
+  .refine(({ mask, inputs }) => mask === undefined || Object.hasOwn(inputs, mask), {
+    path: ["mask"],
+    error: "must be one of inputs",
+  });
 
 const executionProvider = z.union(
   [
@@ -113,6 +138,9 @@ const schema = z
     slo_ms: budgetMs.optional(),
     max_batch_size: z.int().min(1).max(LIMITS.items).default(MAX_BATCH_SIZE_DEFAULT),
     max_request_rows: z.int().min(1).max(REQUEST_ROWS_MAX).optional(),
+    max_batch_elements: z.int().min(1).optional(),
+    buckets: z.array(axis).max(AXES_MAX).default([]),
+    padding: z.record(z.string(), z.number()).default({}),
     max_hold_ms: z.int().min(0).max(TIMEOUT_MS_MAX).default(MAX_HOLD_MS_DEFAULT),
     share: z.int().min(1).max(SHARE_MAX).default(1),
     batching: z.boolean().optional(),
@@ -147,6 +175,10 @@ const schema = z
   .refine(({ max_batch_size: run, max_request_rows: request }) => request === undefined || request >= run, {
     path: ["max_request_rows"],
     error: "must not be smaller than max_batch_size",
+  })
+  .refine(({ buckets, padding }) => buckets.length > 0 || Object.keys(padding).length === 0, {
+    path: ["padding"],
+    error: "needs buckets",
   });
 
 /** Every key of the file; docs/model-repository.md is bound to them by a test. */
@@ -192,6 +224,8 @@ function toManifest(raw: z.output<typeof schema>): Manifest {
     sloMs: raw.slo_ms ?? 0,
     maxBatchSize: raw.max_batch_size,
     maxRequestRows: raw.max_request_rows ?? raw.max_batch_size * REQUEST_RUNS_DEFAULT,
+    maxBatchElements: raw.max_batch_elements ?? 0,
+    padding: { axes: raw.buckets.map((one) => ({ ...one, mask: one.mask ?? "" })), values: raw.padding },
     maxHoldMs: raw.max_hold_ms,
     share: raw.share,
     batching: raw.batching,

@@ -31,6 +31,21 @@ export const WORKER_METRICS = defineMetrics({
     asks: "Rows a second.",
     query: "sum by (model) (rate(millrace_worker_rows_total[1m]))",
   },
+  millrace_worker_input_elements_total: {
+    type: "counter",
+    unit: "elements",
+    labels: ["model"],
+    help: "Elements of the inputs of all runs, padding included.",
+  },
+  millrace_worker_padding_elements_total: {
+    type: "counter",
+    unit: "elements",
+    labels: ["model"],
+    help: "Elements of the inputs of all runs that were padding.",
+    asks: "Padding ratio: the share of what runs that is padding.",
+    query:
+      "sum by (model) (rate(millrace_worker_padding_elements_total[5m])) / sum by (model) (rate(millrace_worker_input_elements_total[5m]))",
+  },
   millrace_worker_batch_size: {
     type: "histogram",
     unit: "rows",

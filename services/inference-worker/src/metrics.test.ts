@@ -22,6 +22,9 @@ const MODEL: WorkerModel = {
     maxHoldMs: 0,
     maxRequestRows: 8,
     share: 1,
+    maxBatchElements: 0,
+    axes: [],
+    optionalInputs: [],
     inputs: [],
     outputs: [],
   },
@@ -69,11 +72,21 @@ test("a model that cannot serve has no series", () => {
 test("a batch counts once, each of its runs with its rows; one of which nothing ran has no wait", () => {
   const metrics = loadedMetrics();
   const { values } = metrics;
-  metrics.batchDone(3, { runs: [{ rows: 5, computeMs: 10 }], waitMs: 2, busyMs: 12 });
-  metrics.batchDone(3, { runs: [1, 2].map((rows) => ({ rows, computeMs: 4 })), waitMs: 3, busyMs: 20 });
+  metrics.batchDone(3, {
+    runs: [{ rows: 5, computeMs: 10, elements: 40, paddingElements: 10 }],
+    waitMs: 2,
+    busyMs: 12,
+  });
+  metrics.batchDone(3, {
+    runs: [1, 2].map((rows) => ({ rows, computeMs: 4, elements: 8, paddingElements: rows })),
+    waitMs: 3,
+    busyMs: 20,
+  });
   metrics.batchDone(3, { runs: [], waitMs: 0, busyMs: 1 });
   expect(values.counter("millrace_worker_batches_total", { model: "digits" }).value).toBe(3);
   expect(values.counter("millrace_worker_rows_total", { model: "digits" }).value).toBe(8);
+  expect(values.counter("millrace_worker_input_elements_total", { model: "digits" }).value).toBe(56);
+  expect(values.counter("millrace_worker_padding_elements_total", { model: "digits" }).value).toBe(13);
   expect(values.counter("millrace_worker_busy_seconds_total", { model: "digits" }).value).toBeCloseTo(0.033);
   const { count, sum } = values.histogram("millrace_worker_inference_seconds", { model: "digits", provider: "cpu" });
   expect([count, sum]).toEqual([3, expect.closeTo(0.018)]);

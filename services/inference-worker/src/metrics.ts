@@ -4,7 +4,13 @@ import { WORKER_METRICS } from "./metric-table.ts";
 
 /** How a batch went: each run with its rows, and times in ms. */
 export type BatchRun = {
-  readonly runs: readonly { readonly rows: number; readonly computeMs: number }[];
+  readonly runs: readonly {
+    readonly rows: number;
+    readonly computeMs: number;
+    /** Of its inputs, and how many of these are padding. */
+    readonly elements: number;
+    readonly paddingElements: number;
+  }[];
   /** From being received to its first run. */
   readonly waitMs: number;
   /** How long it had the slot. */
@@ -45,6 +51,8 @@ type ModelRecorders = {
   readonly busy: Counter;
   readonly batches: Counter;
   readonly rows: Counter;
+  readonly elements: Counter;
+  readonly paddingElements: Counter;
   readonly batchSize: Histogram;
   readonly batchWait: Histogram;
   readonly inference: Histogram;
@@ -76,6 +84,8 @@ export class WorkerMetrics implements WorkerObserver {
       busy: values.counter("millrace_worker_busy_seconds_total", { model: name }),
       batches: values.counter("millrace_worker_batches_total", { model: name }),
       rows: values.counter("millrace_worker_rows_total", { model: name }),
+      elements: values.counter("millrace_worker_input_elements_total", { model: name }),
+      paddingElements: values.counter("millrace_worker_padding_elements_total", { model: name }),
       batchSize: values.histogram("millrace_worker_batch_size", { model: name }),
       batchWait: values.histogram("millrace_worker_batch_wait_seconds", { model: name }),
       inference: values.histogram("millrace_worker_inference_seconds", { model: name, provider }),
@@ -88,8 +98,10 @@ export class WorkerMetrics implements WorkerObserver {
     recorders.batches.add();
     recorders.busy.add(busyMs / 1000);
     if (runs.length > 0) recorders.batchWait.observe(waitMs / 1000);
-    for (const { rows, computeMs } of runs) {
+    for (const { rows, computeMs, elements, paddingElements } of runs) {
       recorders.rows.add(rows);
+      recorders.elements.add(elements);
+      recorders.paddingElements.add(paddingElements);
       recorders.batchSize.observe(rows);
       recorders.inference.observe(computeMs / 1000);
     }

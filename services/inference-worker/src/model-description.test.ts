@@ -9,7 +9,7 @@ const place = {
   version: "2",
   path: "iris/2",
   digest: "ab12",
-  manifest: parseManifest("timeout_ms: 800"),
+  manifest: parseManifest("timeout_ms: 800\nmax_batch_elements: 4096"),
 };
 const found: RepositoryModel = {
   ...place,
@@ -22,6 +22,13 @@ const loaded: LoadedModel = {
   batching: true,
   batchingReason: "",
   maxBatchSize: 64,
+  padding: {
+    axes: [{ sizes: [4, 8], inputs: [{ tensor: 0, dimension: 1 }], outputs: [{ tensor: 0, dimension: 0 }] }],
+    masks: [0],
+    fills: [new Uint8Array(4)],
+  },
+  paddingReason: "",
+  buckets: [],
   memoryBytes: 1,
   warmUpRuns: [],
 };
@@ -35,8 +42,18 @@ test("a model is described as far as it has come", () => {
     timeoutMs: 800,
     sloMs: 0,
     maxHoldMs: 100,
+    share: 1,
   };
-  const unknown = { batching: false, maxBatchSize: 1, maxRequestRows: 1, inputs: [], outputs: [] };
+  const unknown = {
+    batching: false,
+    maxBatchSize: 1,
+    maxRequestRows: 1,
+    maxBatchElements: 0,
+    inputs: [],
+    outputs: [],
+    axes: [],
+    optionalInputs: [],
+  };
   expect(describeModel(found, { state: "loading" })).toEqual({ ...about, ...unknown, state: "loading", reason: "" });
   expect(describeModel(found, { state: "ready", loaded })).toEqual({
     ...about,
@@ -45,7 +62,9 @@ test("a model is described as far as it has come", () => {
     batching: true,
     maxBatchSize: 64,
     maxRequestRows: 1024,
-    share: 1,
+    maxBatchElements: 4096,
+    axes: [{ sizes: [4, 8], inputs: [{ tensor: 0, dimension: 1 }] }],
+    optionalInputs: [0],
     inputs: loaded.inputs,
     outputs: loaded.outputs,
   });

@@ -21,7 +21,8 @@ export function describeModel(model: RepositoryModel, outcome: LoadOutcome): Mod
     share: manifest.share,
   };
   const platform = manifest.simulated === undefined ? "onnxruntime_onnx" : "simulated";
-  const unknown = { batching: false, maxBatchSize: 1, maxRequestRows: 1, inputs: [], outputs: [] };
+  const runs = { batching: false, maxBatchSize: 1, maxRequestRows: 1, maxBatchElements: 0 };
+  const unknown = { ...runs, inputs: [], outputs: [], axes: [], optionalInputs: [] };
   if (model.state === "failed") return { ...about, platform, ...unknown, state: "failed", reason: clip(model.reason) };
   switch (outcome.state) {
     case "loading":
@@ -29,10 +30,13 @@ export function describeModel(model: RepositoryModel, outcome: LoadOutcome): Mod
     case "failed":
       return { ...about, platform, ...unknown, state: "failed", reason: clip(outcome.reason) };
     case "ready": {
-      const { batching, maxBatchSize, inputs, outputs } = outcome.loaded;
+      const { batching, maxBatchSize, inputs, outputs, padding } = outcome.loaded;
       const maxRequestRows = batching ? manifest.maxRequestRows : 1;
-      const runs = { batching, maxBatchSize, maxRequestRows, inputs, outputs };
-      return { ...about, ...runs, platform, state: "ready", reason: "" };
+      const { maxBatchElements } = manifest;
+      const limits = { batching, maxBatchSize, maxRequestRows, maxBatchElements };
+      const axes = padding?.axes.map((axis) => ({ sizes: axis.sizes, inputs: axis.inputs })) ?? [];
+      const tensors = { inputs, outputs, axes, optionalInputs: padding?.masks ?? [] };
+      return { ...about, ...limits, ...tensors, platform, state: "ready", reason: "" };
     }
   }
 }

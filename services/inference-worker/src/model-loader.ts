@@ -5,6 +5,7 @@ import { fingerprintOf, providerOf } from "./fingerprint.ts";
 import { describeModel, type LoadOutcome } from "./model-description.ts";
 import { type RepositoryModel, scanRepository } from "./repository.ts";
 import type { LoadedModel } from "./runner.ts";
+import type { ServedModel } from "./worker.ts";
 import type { RunnerThread } from "./runner-host.ts";
 import { SWEEP_MS_MAX } from "./warm-up.ts";
 
@@ -27,12 +28,12 @@ export type LoaderOptions = {
  * cannot serve is in the list with its reason, and the others serve. A model's place in the list is its number.
  * @throws Error when the folder cannot be read.
  */
-export async function loadModels(options: LoaderOptions): Promise<WorkerModel[]> {
+export async function loadModels(options: LoaderOptions): Promise<ServedModel[]> {
   const { logger } = options;
   const found = await scanRepository(options.dir);
   if (found.length > LIMITS.list)
     logger.error({ models: found.length, max: LIMITS.list }, "too many models; the rest is left out");
-  const models: WorkerModel[] = [];
+  const models: ServedModel[] = [];
   for (const [index, one] of found.slice(0, LIMITS.list).entries()) {
     const startedMs = performance.now();
     const model = await loadModel(options, one, index);
@@ -43,7 +44,7 @@ export async function loadModels(options: LoaderOptions): Promise<WorkerModel[]>
   return models;
 }
 
-async function loadModel(options: LoaderOptions, found: RepositoryModel, index: number): Promise<WorkerModel> {
+async function loadModel(options: LoaderOptions, found: RepositoryModel, index: number): Promise<ServedModel> {
   const { logger, threads, threadsPerSlot, processor } = options;
   const outcome = await load(threads, found, index);
   const model = describeModel(found, outcome);
@@ -55,20 +56,29 @@ async function loadModel(options: LoaderOptions, found: RepositoryModel, index: 
     logger.info({ model: name, version, state, batching, maxBatchSize, memoryBytes }, "model is warm");
     if (loaded.batchingReason !== "")
       logger.warn({ model: name, version, reason: loaded.batchingReason }, "model is not batched");
+    if (loaded.paddingReason !== "")
+      logger.warn(
+        { model: name, version, reason: loaded.paddingReason },
+        "model is not padded: its buckets are not used",
+      );
   }
   return {
     index,
     memoryBytes: loaded?.memoryBytes ?? 0,
     fingerprint: fingerprintOf(found, { threads: threadsPerSlot, processor }),
-    buckets: [],
-    curve: announcedPoints("", curveOf(loaded?.warmUpRuns ?? []).points()),
+    buckets: loaded?.buckets.map(({ bucket }) => bucket) ?? [],
+    curve: [
+      ...announcedPoints("", curveOf(loaded?.warmUpRuns ?? []).points()),
+      ...(loaded?.buckets ?? []).flatMap(({ bucket, runs }) => announcedPoints(bucket, curveOf(runs).points())),
+    ],
     model,
+    padding: loaded?.padding,
   };
 }
 
 async function load(threads: readonly RunnerThread[], found: RepositoryModel, index: number): Promise<LoadOutcome> {
   if (found.state === "failed") return { state: "failed", reason: found.reason };
-  const { maxBatchSize, batching } = found.manifest;
+  const { maxBatchSize, batching, maxBatchElements, padding } = found.manifest;
   let result: LoadedModel | undefined;
   for (const thread of threads) {
     // The slots are alike: one of them measures.
@@ -77,11 +87,12 @@ async function load(threads: readonly RunnerThread[], found: RepositoryModel, in
       const loaded = await thread.load({
         model: index,
         source: found.source,
-        limits: { maxBatchSize, batching },
+        limits: { maxBatchSize, batching, maxBatchElements, padding },
         sweepMs,
       });
       // A slot that found rows to influence each other decides for all: batches may go to any slot.
-      if (result === undefined || (result.batching && !loaded.batching)) result = loaded;
+      const isLess = result?.batching === true && !loaded.batching;
+      if (result === undefined || isLess || (result.padding && !loaded.padding)) result = loaded;
     } catch (error) {
       return { state: "failed", reason: error instanceof Error ? error.message : String(error) };
     }

@@ -1,6 +1,7 @@
 import type { Datatype, ErrorCode, TensorSpec } from "@millrace/protocol";
 import type { SimulatedDevice } from "./manifest.ts";
 import type { OnnxOptions } from "./onnx-options.ts";
+import type { Padding, PaddingRules } from "./padding.ts";
 
 /**
  * One input or output of a run, for all rows of the batch. `data` is raw little-endian, row-major, unpadded, and holds the
@@ -76,10 +77,17 @@ export type ModelLimits = {
   readonly maxBatchSize: number;
   /** `false`: never batch. `true`: batch without the check that rows do not influence each other. Undefined: find out. */
   readonly batching: boolean | undefined;
+  /** Elements of all inputs of one run, padding included; default 0 = not limited. */
+  readonly maxBatchElements?: number;
+  /** Default: no input is padded. */
+  readonly padding?: PaddingRules;
 };
 
 /** The warm-up runs of one size that count, in ms, in the order they ran; at least one. */
 export type WarmUpRuns = { readonly rows: number; readonly timesMs: readonly number[] };
+
+/** The warm-up runs of one bucket, by rows, ascending. */
+export type BucketRuns = { readonly bucket: string; readonly runs: readonly WarmUpRuns[] };
 
 /** A model that is ready to run. */
 export type LoadedModel = {
@@ -91,6 +99,12 @@ export type LoadedModel = {
   readonly batchingReason: string;
   /** Rows of one run; 1 where `batching` is false. */
   readonly maxBatchSize: number;
+  /** How rows of different size share a run; undefined where they do not. */
+  readonly padding: Padding | undefined;
+  /** Why its manifest's buckets are not used, for the log; "" where they are, or it has none. */
+  readonly paddingReason: string;
+  /** The buckets that were warmed up. */
+  readonly buckets: readonly BucketRuns[];
   /** How much the process grew by loading and warming up; an estimate, as other threads may grow at the same time. */
   readonly memoryBytes: number;
   /** By rows, ascending: the first points of the model's curve. */

@@ -9,6 +9,8 @@ export type WarmUp = {
   readonly batching: boolean;
   /** Why it is not batched; "" where it is. */
   readonly batchingReason: string;
+  /** What open inner dimensions were tried with. */
+  readonly size: number;
   /** By rows, ascending. */
   readonly runs: readonly WarmUpRuns[];
 };
@@ -57,7 +59,7 @@ export async function warmUp(
   const sweepFault = await sweep(trial, sweepSizes(rowsMax), options.sweepMs ?? 0);
   const batchingReason = reason || sweepFault;
   const runs = stopwatch.runs.filter(({ rows }) => batchingReason === "" || rows === 1);
-  return { outputs, batching: batchingReason === "", batchingReason, runs };
+  return { outputs, batching: batchingReason === "", batchingReason, size, runs };
 }
 
 /** The sizes that a sweep measures: 1, 2, 4 and so on, and the largest. */

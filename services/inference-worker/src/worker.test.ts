@@ -109,6 +109,9 @@ function startWorker(brokers: readonly { readonly address: string }[]) {
     maxHoldMs: 0,
     maxRequestRows: 1,
     share: 1,
+    maxBatchElements: 0,
+    axes: [],
+    optionalInputs: [],
   };
   const model = { name: "m", version: "1", state: "ready", batching: true, maxBatchSize: 1, ...about } as const;
   const worker = new Worker({
@@ -126,6 +129,7 @@ function startWorker(brokers: readonly { readonly address: string }[]) {
         buckets: [],
         curve: [],
         model: { ...model, inputs: [input], outputs: [input] },
+        padding: undefined,
       },
     ],
     threads: [thread],

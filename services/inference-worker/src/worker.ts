@@ -24,14 +24,18 @@ import {
   type Session,
 } from "./job.ts";
 import type { WorkerObserver } from "./metrics.ts";
+import type { Padding } from "./padding.ts";
 import type { RunnerThread } from "./runner-host.ts";
 import { type Ran, RunnerError } from "./runner.ts";
 import { Slot } from "./slot.ts";
 
+/** A model as brokers are told of it, and how its inputs are padded, which only the worker needs to know. */
+export type ServedModel = WorkerModel & { readonly padding: Padding | undefined };
+
 export type WorkerOptions = Pick<BrokerLinksOptions, "brokers" | "discoveryIntervalMs" | "dnsServers"> & {
   readonly instance: string;
   readonly bytesMax: number;
-  readonly models: readonly WorkerModel[];
+  readonly models: readonly ServedModel[];
   /** One a slot; each has loaded all ready models, under their index. */
   readonly threads: readonly Pick<RunnerThread, "run" | "runAhead">[];
   readonly observer: WorkerObserver;
@@ -168,12 +172,12 @@ export class Worker {
 
   #onJob(session: Session, message: MessageOf<"JOB">): void {
     const slot = this.#slots[message.slot];
-    const model = this.#options.models[message.model]?.model;
-    if (slot === undefined || model?.state !== "ready") {
+    const served = this.#options.models[message.model];
+    if (slot === undefined || served?.model.state !== "ready") {
       return this.#nack(session, message.batch, { started: true, text: "no such slot or model here" });
     }
     const nowMs = performance.now();
-    const job = jobOf(message, { session, model }, nowMs);
+    const job = jobOf(message, { session, model: served.model, padding: served.padding }, nowMs);
     slot.stage(job);
     if (slot.running === undefined) return this.#startNext(slot);
     // While another batch runs there is time to put this one together.
@@ -211,6 +215,8 @@ export class Worker {
     this.#startNext(slot);
     const runs = execution.pieces.map(({ prepared, ran }) => ({
       rows: prepared.assembled.rows,
+      elements: prepared.assembled.elements,
+      paddingElements: prepared.assembled.paddingElements,
       computeMs: ran.computeMs,
     }));
     this.#options.observer.batchDone(job.index, { runs, waitMs: waitMsOf(job, execution), busyMs });

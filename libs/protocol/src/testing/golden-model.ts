@@ -15,6 +15,9 @@ export const doubler: Content<"ROUTES">["models"][number]["model"] = {
   maxHoldMs: 10,
   maxRequestRows: 1024,
   share: 1,
+  maxBatchElements: 4096,
+  axes: [{ sizes: [16, 512], inputs: [{ tensor: 0, dimension: 1 }] }],
+  optionalInputs: [],
   inputs: [{ name: "x", datatype: "FP32", shape: [-1, 2] }],
   outputs: [{ name: "y", datatype: "FP32", shape: [-1, 2] }],
 };
@@ -35,6 +38,9 @@ export const broken: typeof doubler = {
   maxHoldMs: 0,
   maxRequestRows: 1,
   share: 1,
+  maxBatchElements: 0,
+  axes: [],
+  optionalInputs: [1],
   inputs: [],
   outputs: [],
 };

@@ -16,7 +16,10 @@ export function facadeOf(model: ModelDescription, hooks: Hooks | string): ModelD
   if (fault !== "" || typeof hooks === "string") {
     return { ...model, state: "failed", reason: `its hooks cannot be used: ${fault}` };
   }
-  return { ...model, inputs: hooks.inputs ?? model.inputs, outputs: hooks.outputs ?? model.outputs };
+  const facade = { ...model, outputs: hooks.outputs ?? model.outputs };
+  // What bounds and pads the model's own inputs says nothing of others.
+  const ofOthers = { maxBatchElements: 0, axes: [], optionalInputs: [] };
+  return hooks.inputs === undefined ? facade : { ...facade, ...ofOthers, inputs: hooks.inputs };
 }
 
 function signatureFault({ batching }: ModelDescription, { inputs = [], outputs = [] }: Hooks): string {

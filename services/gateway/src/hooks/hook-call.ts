@@ -124,13 +124,13 @@ export class HookCall {
   }
 
   #submit(set: InputSet): void {
-    const { rows, bucket, inputs, payload } = set;
+    const { rows, bucket, cost, inputs, payload } = set;
     // The inner side sees to what is over, later, as its contract says.
     const budgetMs = Math.max(LEAST_MS, this.scope.deadlineMs - performance.now());
     this.#state = "waiting";
     // What the client asks for are outputs of the hook; the hook may need any of the model's.
     const outputs = this.#shared.hooks.postprocess === undefined ? this.#request.outputs : [];
-    const request = { ...this.#request, model: this.#model, rows, bucket, inputs, payload, outputs, budgetMs };
+    const request = { ...this.#request, model: this.#model, rows, bucket, cost, inputs, payload, outputs, budgetMs };
     this.#handle = this.#inner.submit(request, (answer) => this.#onAnswer(answer));
   }
 

@@ -1,0 +1,22 @@
+import { expect, test } from "vitest";
+import { testModel } from "../testing.ts";
+import { facadeOf } from "./facade.ts";
+import type { Hooks } from "./hook-module.ts";
+
+test("what bounds and pads a model's inputs holds for clients only where they send these inputs", () => {
+  const model = testModel({
+    inputs: [{ name: "x", datatype: "FP32", shape: [-1, -1] }],
+    maxBatchElements: 8,
+    axes: [{ sizes: [4], inputs: [{ tensor: 0, dimension: 1 }] }],
+    optionalInputs: [0],
+  });
+  const { maxBatchElements, axes, optionalInputs } = model;
+  expect(facadeOf(model, {} as Hooks)).toMatchObject({ maxBatchElements, axes, optionalInputs });
+  const inputs = [{ name: "id", datatype: "BYTES", shape: [-1] }] as const;
+  expect(facadeOf(model, { inputs } as unknown as Hooks)).toMatchObject({
+    inputs,
+    maxBatchElements: 0,
+    axes: [],
+    optionalInputs: [],
+  });
+});
