@@ -61,6 +61,8 @@ test("limits are grouped by what they are of", () => {
 
 test("a report replaces what stands between its marks, and nothing else", () => {
   const [begin, end] = ["<!-- bench/report.ts writes from here -->", "<!-- to here -->"];
-  expect(replaceBetweenMarks(`a\n${begin}\nold\n${end}\nb`, "new", "bench/report.ts")).toBe(`a\n${begin}\n\nnew\n\n${end}\nb`);
+  expect(replaceBetweenMarks(`a\n${begin}\nold\n${end}\nb`, "new", "bench/report.ts")).toBe(
+    `a\n${begin}\n\nnew\n\n${end}\nb`,
+  );
   expect(() => replaceBetweenMarks(`${end} ${begin}`, "new", "bench/report.ts")).toThrow("marks");
 });

@@ -10,6 +10,8 @@ import { temporaryFolder } from "../../tests/support/temporary-folder.ts";
 export type LiveOptions = {
   readonly workers: number;
   readonly models: readonly SimulatedModel[];
+  /** Lengths of the rows of models whose rows have any. */
+  readonly lengths?: readonly number[];
   /** More options of `millrace dev`. */
   readonly args?: readonly string[];
 };
@@ -44,7 +46,10 @@ export class LiveSystem implements AsyncDisposable {
     const served = join(folder.path, "models");
     for (const model of options.models) await writeSimulatedModel(served, model);
     const names = options.models.map(({ name }) => name);
-    const witnesses = await writeModels(join(folder.path, "witnesses"), names.map(simulatedWitness));
+    const witnesses = await writeModels(
+      join(folder.path, "witnesses"),
+      options.models.map(({ name, lengths }) => simulatedWitness(name, lengths?.buckets.at(-1))),
+    );
     const system = stack.use(
       await DevSystem.start({
         models: served,
@@ -54,8 +59,9 @@ export class LiveSystem implements AsyncDisposable {
       }),
     );
     await system.awaitWorkers(options.workers);
+    const lengths = options.lengths === undefined ? {} : { lengths: options.lengths };
     const pools = new Map(
-      names.map((model, i) => [model, { model, path: witnesses[i] ?? "", rows: POOL_ROWS, seed: 31 + i }]),
+      names.map((model, i) => [model, { model, path: witnesses[i] ?? "", rows: POOL_ROWS, seed: 31 + i, ...lengths }]),
     );
     return new LiveSystem(options, system, { pools, stack: stack.move() });
   }
@@ -99,6 +105,13 @@ export class LiveSystem implements AsyncDisposable {
   /** Rows that the broker has sent to workers so far. */
   async sentRows(model: string): Promise<number> {
     return sumOf(await this.brokerMetrics(), "millrace_broker_batch_rows_sum", { model });
+  }
+
+  /** The sum of a metric over the workers, of one model. */
+  async workersSum(metric: string, model: string): Promise<number> {
+    const admins = Object.entries(this.system.addresses).filter(([name]) => name.startsWith("worker-"));
+    const pages = await Promise.all(admins.map(([, { admin = "" }]) => readMetrics(admin)));
+    return sumOf(pages.flat(), metric, { model });
   }
 
   async brokerMetrics(): ReturnType<typeof readMetrics> {

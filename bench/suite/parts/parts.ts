@@ -7,7 +7,7 @@ import { pooling } from "./pooling.ts";
 import { lone, saturated } from "./saturated.ts";
 import { degraded, normal, peak, spike } from "./shapes.ts";
 import { shared } from "./shared.ts";
-import { sizes } from "./sizes.ts";
+import { lengths, sizes } from "./sizes.ts";
 import { uneven } from "./uneven.ts";
 
 /** Every part, in the order in which they run: later ones use what earlier ones have found. */
@@ -20,6 +20,7 @@ export const PARTS: readonly PartRow[] = [
   uneven,
   shared,
   sizes,
+  lengths,
   slowWorker,
   pauses,
   killedWorker,

@@ -76,11 +76,21 @@ async function holds(run: PartRun, live: LiveSystem, rate: number): Promise<bool
   }
 }
 
+/** Long enough for a hundred requests, up to a bound. */
+function sweepSeconds(ratePerSecond: number): number {
+  return Math.max(4, Math.min(12, 100 / ratePerSecond));
+}
+
 async function sweep(run: PartRun, live: LiveSystem, line: Line): Promise<void> {
   const { workers, seed } = run.context;
   for (const load of LOADS) {
     const ratePerSecond = load * absoluteLimit(workers, line);
-    const arrivals = { kind: "poisson", ratePerSecond, durationMs: run.durationMs(4), seed: seed + 1 } as const;
+    const arrivals = {
+      kind: "poisson",
+      ratePerSecond,
+      durationMs: run.durationMs(sweepSeconds(ratePerSecond)),
+      seed: seed + 1,
+    } as const;
     const { openLoop, meanBatchRows, goodputPerSecond } = await run.probe(live, {
       name: `load ${load * 100} %`,
       ...WORK,

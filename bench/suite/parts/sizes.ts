@@ -1,6 +1,6 @@
 import type { ArrivalPlan } from "../../../tests/support/arrival-plan.ts";
 import { SeededRandom } from "../../../tests/support/seeded-random.ts";
-import { absoluteLimit, DEADLINE_MS, DEVICE } from "../device.ts";
+import { absoluteLimit, DEADLINE_MS, DEVICE, LINE } from "../device.ts";
 import { virtualShare } from "../limit.ts";
 import { LiveSystem } from "../live-system.ts";
 import type { PartRow } from "../part.ts";
@@ -44,5 +44,43 @@ export const sizes: PartRow = {
       unit: "",
       atLeast: 0.99,
     });
+  },
+};
+
+const LENGTH_MIN = 16;
+const LENGTH_MAX = 512;
+/** Lengths are even over the range, so sizes at equal steps waste the least: half a step of a row in the mean. */
+const BUCKET_STEP = 48;
+/**
+ * Rows of different buckets do not share runs: with eleven of them a run has few rows at any load that its fixed cost allows. So this is
+ * a light load, as a share of what no policy exceeds.
+ */
+const LENGTHS_LOAD = 0.12;
+
+export const lengths: PartRow = {
+  name: "B8-lengths",
+  title: `Rows of ${LENGTH_MIN} to ${LENGTH_MAX} elements, padded to the next of ${Math.ceil(LENGTH_MAX / BUCKET_STEP)} sizes`,
+  workers: [4],
+  run: async (run) => {
+    const { workers, seed } = run.context;
+    const all = Array.from({ length: 32 }, (_, i) => LENGTH_MIN + 16 * i);
+    const buckets = Array.from({ length: Math.ceil(LENGTH_MAX / BUCKET_STEP) }, (_, i) => BUCKET_STEP * (i + 1));
+    // A row of mean length takes as long as one of the device.
+    const elementMs = LINE.rowMs / ((LENGTH_MIN + LENGTH_MAX) / 2);
+    const model = { ...DEVICE, rowMs: 0, lengths: { buckets, elementMs } };
+    await using live = await LiveSystem.start({ workers, models: [model], lengths: all });
+    const ratePerSecond = LENGTHS_LOAD * absoluteLimit(workers);
+    await run.warmUp(live, WORK, ratePerSecond);
+    const read = (): Promise<number[]> =>
+      Promise.all(
+        ["padding", "input"].map((what) => live.workersSum(`millrace_worker_${what}_elements_total`, DEVICE.name)),
+      );
+    const before = await read();
+    const arrivals = { kind: "poisson", ratePerSecond, durationMs: run.durationMs(15), seed } as const;
+    const { openLoop, meanBatchRows } = await run.probe(live, { name: "lengths", ...WORK, arrivals });
+    const [padding = 0, elements = 0] = (await read()).map((value, i) => value - (before[i] ?? 0));
+    run.fact("rows a run", meanBatchRows);
+    run.check({ what: "padding ÷ all elements", value: padding / elements, unit: "", atMost: 0.1 });
+    run.check({ what: `in time at ${LENGTHS_LOAD} of λ_abs`, value: openLoop.attainedShare, unit: "", atLeast: 0.99 });
   },
 };

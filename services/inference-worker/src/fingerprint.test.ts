@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { fingerprintOf } from "./fingerprint.ts";
-import { DEFAULT_MANIFEST, parseManifest } from "./manifest.ts";
+import { DEFAULT_MANIFEST, parseManifest, type SimulatedDevice } from "./manifest.ts";
 
 const machine = { threads: 2, processor: "Intel(R) Xeon(R) Platinum 8488C CPU @ 2.40GHz" };
 const model = { digest: "0123456789abcdef0123", manifest: DEFAULT_MANIFEST };
@@ -25,10 +25,11 @@ test("a kind of worker is its model file, its device, its threads and its proces
 
 test("simulated devices of other times are of another kind", () => {
   const device = { baseMs: 2, rowMs: 0.1, inputs: [], outputs: [] };
-  const kindOf = (simulated: typeof device): string =>
+  const kindOf = (simulated: SimulatedDevice): string =>
     fingerprintOf({ digest: "", manifest: { ...DEFAULT_MANIFEST, simulated } }, { threads: 1, processor: "p" });
   expect(kindOf(device)).toBe("2+0.1n/simulated/1/p");
   expect(kindOf({ ...device, baseMs: 4 })).not.toBe(kindOf(device));
+  expect(kindOf({ ...device, elementMs: 1 })).not.toBe(kindOf(device));
 });
 
 test("however long a processor's name is, the fingerprint is a name", () => {

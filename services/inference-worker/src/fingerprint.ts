@@ -1,4 +1,4 @@
-import type { Manifest } from "./manifest.ts";
+import type { Manifest, SimulatedDevice } from "./manifest.ts";
 import type { OnnxOptions } from "./onnx-options.ts";
 
 /** What a curve depends on beside the model. */
@@ -23,13 +23,17 @@ export function fingerprintOf(
 ): string {
   const { digest, manifest } = model;
   const { simulated, onnxruntime } = manifest;
-  const what = simulated === undefined ? digest.slice(0, 16) : `${simulated.baseMs}+${simulated.rowMs}n`;
+  const what = simulated === undefined ? digest.slice(0, 16) : timeOf(simulated);
   const name = processor
     .replaceAll(/\([^)]*\)/g, "")
     .replaceAll(/[^\w.@]+/g, "-")
     .slice(0, PROCESSOR_LENGTH_MAX);
   const threadsOfRun = simulated === undefined ? (onnxruntime.intraOpNumThreads ?? threads) : threads;
   return [what, providerOf(manifest), ...deviationsOf(onnxruntime), threadsOfRun, name].join("/");
+}
+
+function timeOf({ baseMs, rowMs, elementMs = 0 }: SimulatedDevice): string {
+  return `${baseMs}+${rowMs}n${elementMs === 0 ? "" : `+${elementMs}e`}`;
 }
 
 /** What runs the model, for people and metrics: the first execution provider, or `simulated`. */

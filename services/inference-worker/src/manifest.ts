@@ -24,10 +24,12 @@ const DIMENSION_MAX = 2 ** 31 - 1;
 const MANIFEST_BYTES_MAX = 1024 * 1024;
 const TIMEOUT_MS_MAX = 3_600_000;
 
-/** A model without a model: it takes `baseMs + rowMs · rows` a run, and computes what simulated-runner.ts documents. */
+/** A model without a model: it takes `baseMs + rowMs · rows + elementMs · elements` a run, and computes what simulated-runner.ts documents. */
 export type SimulatedDevice = {
   readonly baseMs: number;
   readonly rowMs: number;
+  /** For each element of the inputs, padding included; default 0. */
+  readonly elementMs?: number;
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
 };
@@ -151,6 +153,7 @@ const schema = z
       .strictObject({
         base_ms: milliseconds.default(0),
         row_ms: milliseconds.default(0),
+        element_ms: milliseconds.optional(),
         inputs: inputSpecs,
         outputs: outputSpecs,
       })
@@ -213,6 +216,7 @@ function toManifest(raw: z.output<typeof schema>): Manifest {
   const simulated = raw.simulated && {
     baseMs: raw.simulated.base_ms,
     rowMs: raw.simulated.row_ms,
+    ...(raw.simulated.element_ms === undefined ? {} : { elementMs: raw.simulated.element_ms }),
     inputs: raw.simulated.inputs,
     outputs: raw.simulated.outputs,
   };

@@ -58,6 +58,11 @@ test("takes everything as one row where a first dimension is fixed", async () =>
   expect(Array.from(new Float64Array(outputs[0]!.data))).toEqual([expected([1, 2, 3, 4, 5, 6], 0)]);
 });
 
+test("elements take their time too: a row of three is 30 ms where an element is 10", async () => {
+  const runner = new SimulatedRunner({ ...deviceOf([{ ...X, name: "y" }]), elementMs: 10 });
+  expect((await runner.run(rowsOf([1, 2, 3]))).computeMs).toBeGreaterThan(29.5);
+});
+
 test("takes as long as its rows ask for, without using the processor", async () => {
   const runner = new SimulatedRunner({ ...deviceOf([{ ...X, name: "y" }]), baseMs: 20, rowMs: 10 });
   await runner.run(rowsOf([1, 2, 3]));

@@ -8,7 +8,7 @@ import { blockFor } from "./wait.ts";
 const PERIOD = 11;
 
 /**
- * A device that is simulated: a run takes `baseMs + rowMs · rows`, blocks its thread, and hardly uses the processor. For tests
+ * A device that is simulated: a run takes `baseMs + rowMs · rows + elementMs · elements`, blocks its thread, and hardly uses the processor. For tests
  * and benchmarks of everything around a model, where time and answers must be known beforehand.
  *
  * Every row is computed by itself. Let v be the elements of the row in all inputs, in declared order; then element j of the row
@@ -43,7 +43,9 @@ export class SimulatedRunner implements Runner {
     const sums: Float64Array[] = [];
     for (let row = 0; row < rows; row++) sums.push(sumRow(columns, row, rows));
     const outputs = this.#device.outputs.map((spec) => toOutput(spec, { rows, sums, texts }));
-    blockFor(this.#device.baseMs + this.#device.rowMs * rows - (performance.now() - startedMs));
+    const { baseMs, rowMs, elementMs = 0 } = this.#device;
+    const elements = columns.reduce((sum, { length }) => sum + length, 0);
+    blockFor(baseMs + rowMs * rows + elementMs * elements - (performance.now() - startedMs));
     return { outputs, startedNs, computeMs: performance.now() - startedMs };
   }
 
