@@ -1,5 +1,5 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { BodyBuffer } from "./body-buffer.ts";
 
 test("pieces come back as one, whatever is known of their sum", () => {
@@ -14,6 +14,29 @@ test("pieces come back as one, whatever is known of their sum", () => {
     }),
     { numRuns: 50 },
   );
+});
+
+test("of an announced length, all pieces are copied once: what is allocated is hardly more than the body", () => {
+  const allocate = vi.spyOn(Buffer, "allocUnsafeSlow");
+  onTestFinished(() => allocate.mockRestore());
+  const piece = Buffer.alloc(64 * 1024);
+  for (const pieces of [2, 10, 64, 256]) {
+    allocate.mockClear();
+    const body = new BodyBuffer();
+    for (let i = 0; i < pieces; i++) body.append(piece, pieces * piece.byteLength);
+    const whole = body.take();
+    expect(whole.buffer.byteLength).toBe(whole.byteLength);
+    const allocated = allocate.mock.calls.reduce((sum, [bytes]) => sum + bytes, 0);
+    expect(allocated).toBeLessThanOrEqual(1.1 * whole.byteLength);
+  }
+});
+
+test("who announces much and sends little takes up little", () => {
+  const allocate = vi.spyOn(Buffer, "allocUnsafeSlow");
+  onTestFinished(() => allocate.mockRestore());
+  const body = new BodyBuffer();
+  for (let i = 0; i < 1000; i++) body.append(Buffer.from("x"), 64 * 1024 * 1024);
+  expect(allocate.mock.calls).toEqual([[64 * 1024]]);
 });
 
 test("a single piece is not copied, and pieces are never written to", () => {

@@ -1,11 +1,17 @@
 import { Refusal } from "./refusal.ts";
 
-/** The first buffer that pieces are copied to, in bytes; it doubles from there. */
+/** The first buffer that pieces are copied to, in bytes; it doubles from there, until the whole is allocated. */
 const CAPACITY_MIN = 64 * 1024;
 
 /**
+ * The whole of a body whose length is announced is allocated when one part in so many has come: then nearly all bytes are copied
+ * once, and nobody who announces much and sends little takes up more than so many times what was sent.
+ */
+const WHOLE_PARTS = 32;
+
+/**
  * A body that arrives in pieces. The first piece is kept as it is, which is all there is of most bodies; further ones are copied
- * together at once, so that memory is bounded by the bytes (twice) and not by the number of pieces: kept apart, sixteen million
+ * together at once, so that memory is bounded by the bytes (32 times) and not by the number of pieces: kept apart, sixteen million
  * pieces of one byte would take gigabytes.
  */
 export class BodyBuffer {
@@ -29,7 +35,7 @@ export class BodyBuffer {
     this.#bytes = bytes;
   }
 
-  /** What has arrived; borrowed from the socket until it is read on, so use it at once. */
+  /** What has arrived, in memory of its own: node copies what it reads from a socket for each piece. */
   take(): Buffer {
     const held = this.#held ?? Buffer.alloc(0);
     this.#held = undefined;
@@ -37,8 +43,9 @@ export class BodyBuffer {
   }
 
   #grow(bytes: number, bytesExpected: number): void {
-    const capacity = Math.max(CAPACITY_MIN, 2 * bytes);
-    const own = Buffer.allocUnsafeSlow(Math.min(capacity, bytesExpected));
+    const isWhole = bytes * WHOLE_PARTS >= bytesExpected;
+    const capacity = isWhole ? bytesExpected : Math.min(bytesExpected, Math.max(CAPACITY_MIN, 2 * bytes));
+    const own = Buffer.allocUnsafeSlow(capacity);
     this.#held?.copy(own, 0, 0, this.#bytes);
     this.#held = own;
     this.#isOwn = true;
