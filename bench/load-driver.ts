@@ -142,6 +142,10 @@ export class LoadDriver {
     { ms, connections, onBegin }: LoadTurn & { readonly connections: number },
   ): Promise<Load> {
     const wrk = await this.#wrkOf(row.form);
+    if (row.isEcho === true) {
+      onBegin();
+      return { ...(await wrk.run(side.urls[0] ?? "", { connections, durationMs: ms })), checked: 0 };
+    }
     await using checking = await startLoad({ ...this.#plan(row, side), connections: 1 });
     onBegin();
     const share = { connections: Math.ceil((connections - 1) / side.urls.length), durationMs: ms };

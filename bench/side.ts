@@ -36,6 +36,8 @@ export type SideRow = {
   readonly settings: string;
   /** Which documentation advises these settings; "" for our own. */
   readonly advice: string;
+  /** Whether it answers the same to everything, so that there is nothing to check. */
+  readonly isEcho?: boolean;
   /** Whether it works while nobody asks: then it runs only while it is measured. */
   readonly isRestless?: boolean;
   /** Why it cannot run here, or "". */

@@ -1,15 +1,16 @@
 import { type MetricSample, readMetrics, sumOf } from "../tests/support/metrics-text.ts";
+import { StartedProcess } from "../tests/support/started-process.ts";
 import { DevSystem } from "../tests/support/system.ts";
 import { PEERS } from "./peers/peers.ts";
 import type { RunReading, SideRow } from "./side.ts";
 
 /** Millrace with so many gateways and workers, one thread for each worker's model. */
-export function millrace(gateways: number, workers: number): SideRow {
+export function millrace(gateways: number, workers: number, isBinary = false): SideRow {
   const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
   const settings = `${plural(gateways, "gateway")}, ${plural(workers, "worker")}`;
   return {
-    name: `Millrace, ${settings}`,
-    form: "oip",
+    name: isBinary ? `Millrace, ${settings}, tensors as bytes` : `Millrace, ${settings}`,
+    form: isBinary ? "oip-binary" : "oip",
     isTimed: true,
     settings: `${settings}, --threads 1, --log-level warn; of open loops each request brings its budget`,
     budgetHeaders: (budgetMs) => ({ "x-request-timeout-ms": String(budgetMs) }),
@@ -37,6 +38,22 @@ function toReading(samples: readonly MetricSample[]): RunReading {
   };
 }
 
+/** What a body of bytes costs node:http that reads it and answers as much as the model would, and does nothing else. */
+const echoSide: SideRow = {
+  name: "node:http echo, tensors as bytes",
+  form: "oip-binary",
+  isTimed: false,
+  isEcho: true,
+  settings: "no model: reads the body, answers what was written beforehand",
+  advice: "",
+  missing: () => "",
+  start: async () => {
+    const started = new StartedProcess({ argv: ["bench/limits/echo-server.ts", "http"] });
+    const { http = "" } = await started.ready;
+    return Object.assign(started, { urls: [http], processes: () => started.tree() });
+  },
+};
+
 /** Everything that can be measured; names are unique. */
 export const SIDES: readonly SideRow[] = [
   millrace(1, 1),
@@ -44,5 +61,8 @@ export const SIDES: readonly SideRow[] = [
   millrace(1, 2),
   millrace(2, 2),
   millrace(1, 4),
+  millrace(1, 1, true),
+  millrace(2, 1, true),
+  echoSide,
   ...PEERS,
 ];

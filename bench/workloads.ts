@@ -112,6 +112,11 @@ export const WORKLOADS: readonly Workload[] = [
   closed("heavy", 256, MANY),
   closed("digits", 256, FEW),
   closed("image", 16, FEW),
+  {
+    ...closed("image", 16, [MILLRACE, `${MILLRACE}, tensors as bytes`, "node:http echo, tensors as bytes"]),
+    name: "image-16-bytes",
+    title: "image tensor, as JSON (1.2 MB) and as bytes (600 kB), 16 connections",
+  },
   open("small"),
   open("heavy"),
   overload("small"),

@@ -36,7 +36,8 @@ export class WrkLoad implements AsyncDisposable {
   ): Promise<WrkLoad> {
     const checker = new RowIdentityChecker({ pools: [pool], seed: 5, rowsMax: 1, form });
     const requests = Array.from({ length: pool.groups.flat().length }, () => checker.next());
-    const bodies = requests.map(({ body }) => `  ${JSON.stringify(body)},`);
+    const bodies = requests.map(({ body }) => `  ${typeof body === "string" ? JSON.stringify(body) : luaBytes(body)},`);
+    const heads = Object.entries(requests[0]?.headers ?? {}).map(([name, value]) => `["${name}"] = "${value}"`);
     const script = join(folder, `${pool.model}-${form}.lua`);
     await writeFile(
       script,
@@ -47,7 +48,7 @@ export class WrkLoad implements AsyncDisposable {
         ...bodies,
         "}",
         "function init()",
-        '  local headers = { ["Content-Type"] = "application/json" }',
+        `  local headers = { ${['["Content-Type"] = "application/json"', ...heads].join(", ")} }`,
         '  for i, body in ipairs(bodies) do requests[i] = wrk.format("POST", path, headers, body) end',
         "end",
         "local sent = 0",
@@ -96,6 +97,11 @@ export class WrkLoad implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.#script, { force: true });
   }
+}
+
+/** Bytes as Lua writes them. */
+function luaBytes(bytes: Uint8Array): string {
+  return `"${Array.from(bytes, (byte) => `\\${String(byte).padStart(3, "0")}`).join("")}"`;
 }
 
 /** @throws Error that says what to install where there is no wrk. */

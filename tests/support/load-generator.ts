@@ -59,11 +59,16 @@ export function loadTarget(url: string, { canLeave }: { readonly canLeave: boole
   return { host: hostname, port: Number(port) };
 }
 
-/** The bytes of a POST with a JSON body, for a connection that is kept alive. */
-export function toPostBytes(path: string, body: string, headers: Readonly<Record<string, string>> = {}): Buffer {
+/** The bytes of a POST, for a connection that is kept alive. */
+export function toPostBytes(
+  path: string,
+  body: string | Uint8Array,
+  headers: Readonly<Record<string, string>> = {},
+): Buffer {
   const more = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
   const head = `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\n${more.join("")}Content-Type: application/json\r\nContent-Length: `;
-  return Buffer.from(`${head}${Buffer.byteLength(body)}\r\n\r\n${body}`);
+  const start = `${head}${Buffer.byteLength(body)}\r\n\r\n`;
+  return typeof body === "string" ? Buffer.from(start + body) : Buffer.concat([Buffer.from(start), body]);
 }
 
 /**

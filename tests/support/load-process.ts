@@ -32,7 +32,7 @@ async function run(plan: LoadPlan): Promise<LoadReport> {
   });
   const make = (): Request => {
     const context = checker.next();
-    return { bytes: toPostBytes(context.path, context.body, plan.headers), context };
+    return { bytes: toPostBytes(context.path, context.body, { ...plan.headers, ...context.headers }), context };
   };
   const prebuilt = Array.from({ length: plan.prebuilt ?? 0 }, make);
   const checkEvery = plan.checkEvery ?? 1;

@@ -24,7 +24,7 @@ test.each([
 ] as const)("%s: path, body and answer", (...[name, path, body, answer]) => {
   const form = REQUEST_FORMS[name];
   expect(form.path("m")).toBe(path);
-  expect(JSON.parse(form.body("r0", pool, [row]))).toEqual(body);
+  expect(JSON.parse(form.body("r0", pool, [row]) as string)).toEqual(body);
   expect(form.toOip(answer, asked)).toEqual(right);
 });
 
@@ -46,4 +46,16 @@ test("what is no answer does not become one", () => {
 
 test("forms of one row refuse more", () => {
   expect(() => REQUEST_FORMS.plain.body("r0", pool, [row, row])).toThrow(RangeError);
+});
+
+test("oip-binary: JSON of a fixed length, then the numbers as bytes", () => {
+  const form = REQUEST_FORMS["oip-binary"];
+  const bytes = Buffer.from(form.body("r0", pool, [row, row]) as Uint8Array);
+  const jsonBytes = Number(form.headers?.["inference-header-content-length"]);
+  expect(JSON.parse(bytes.toString("utf8", 0, jsonBytes))).toEqual({
+    id: "r0",
+    inputs: [{ name: "x", shape: [2, 2], datatype: "FP32", parameters: { binary_data_size: 16 } }],
+  });
+  expect(bytes.subarray(jsonBytes)).toEqual(Buffer.from(Float32Array.of(1, 2, 1, 2).buffer));
+  expect(form.toOip(right, asked)).toEqual(right);
 });

@@ -3,19 +3,25 @@ import type { PoolRow, RowPool } from "./row-pool.ts";
 /**
  * How a server of inference wants to be asked and how it answers. `oip` is the Open Inference Protocol V2, its data flat. The
  * others are what peers of benchmarks speak, which get one row of the model's only input: `plain` is `{"data": [...]}` both
- * ways, several outputs one behind the other, `lists` is `{"rows": [[...]]}`, answered by a list of lists.
+ * ways, several outputs one behind the other, `lists` is `{"rows": [[...]]}`, answered by a list of lists. `oip-binary` is the
+ * Open Inference Protocol with FP32 inputs as bytes behind the JSON; it is answered in JSON.
  */
-export type RequestFormName = "oip" | "plain" | "lists";
+export type RequestFormName = "oip" | "oip-binary" | "plain" | "lists";
 
 /** What an answer is for. */
 export type Asked = { readonly id: string; readonly pool: RowPool; readonly rows: readonly PoolRow[] };
 
 export type RequestForm = {
   path(model: string): string;
-  body(id: string, pool: RowPool, rows: readonly PoolRow[]): string;
+  body(id: string, pool: RowPool, rows: readonly PoolRow[]): string | Uint8Array;
+  /** What every request has in its head. */
+  readonly headers?: Readonly<Record<string, string>>;
   /** The answer's JSON as the Open Inference Protocol would have it. What a form does not carry is filled in, as if it were right. */
   toOip(answer: unknown, asked: Asked): unknown;
 };
+
+/** The JSON before bytes is filled up to this length, so that all requests have one head. */
+const JSON_BYTES = 512;
 
 export const REQUEST_FORMS: Readonly<Record<RequestFormName, RequestForm>> = {
   oip: {
@@ -27,6 +33,25 @@ export const REQUEST_FORMS: Readonly<Record<RequestFormName, RequestForm>> = {
         return `{"name":${JSON.stringify(name)},"shape":[${shape.join(",")}],"datatype":"${datatype}","data":[${data}]}`;
       });
       return `{"id":"${id}","inputs":[${inputs.join(",")}]}`;
+    },
+    toOip: (answer) => answer,
+  },
+  "oip-binary": {
+    path: (model) => `/v2/models/${encodeURIComponent(model)}/infer`,
+    headers: { "inference-header-content-length": String(JSON_BYTES) },
+    body: (id, pool, rows) => {
+      const blobs = pool.inputs.map((_, i) => {
+        const values = rows.flatMap(({ inputTexts }) => (inputTexts[i] ?? "").split(",").map(Number));
+        return new Uint8Array(Float32Array.from(values).buffer);
+      });
+      const inputs = pool.inputs.map(({ name, datatype }, i) => {
+        const shape = [rows.length, ...(rows[0]?.inputShapes[i] ?? [])];
+        if (datatype !== "FP32") throw new RangeError("this form takes FP32");
+        return { name, shape, datatype, parameters: { binary_data_size: blobs[i]?.byteLength } };
+      });
+      const json = JSON.stringify({ id, inputs });
+      if (json.length > JSON_BYTES) throw new RangeError("this form takes few inputs with short names");
+      return Buffer.concat([Buffer.from(json.padEnd(JSON_BYTES)), ...blobs]);
     },
     toOip: (answer) => answer,
   },

@@ -8,7 +8,8 @@ export type CheckedRequest = {
   /** Travels as the protocol's `id`, and must be echoed. */
   readonly id: string;
   readonly path: string;
-  readonly body: string;
+  readonly body: string | Uint8Array;
+  readonly headers: Readonly<Record<string, string>>;
   readonly pool: RowPool;
   readonly rows: readonly PoolRow[];
 };
@@ -112,7 +113,8 @@ export class RowIdentityChecker {
     const group = this.#random.pick(pool.groups);
     const rows = Array.from({ length: this.#random.integer(1, this.#rowsMax) }, () => this.#random.pick(group));
     const id = `r${this.#sent++}`;
-    return { id, path: this.#form.path(pool.model), body: this.#form.body(id, pool, rows), pool, rows };
+    const { headers = {} } = this.#form;
+    return { id, path: this.#form.path(pool.model), body: this.#form.body(id, pool, rows), headers, pool, rows };
   }
 
   /** Checks the answer to a request of `next`. */
@@ -253,7 +255,8 @@ function toMismatch(
   { answer, serverTiming }: { readonly answer: HttpAnswer; readonly serverTiming: string },
 ): Mismatch {
   const ids = rows.map((row) => row.id);
-  return { fault, model: pool.model, id, rows: ids, request: body, serverTiming, answer: answer.body.toString() };
+  const request = typeof body === "string" ? body : `${body.byteLength} bytes`;
+  return { fault, model: pool.model, id, rows: ids, request, serverTiming, answer: answer.body.toString() };
 }
 
 /** Shares of runs add up to whole runs but for rounding of floating point. */
