@@ -54,6 +54,7 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
     "worker",
     "measure", // the program behind `millrace bench`
     "model-loader",
+    "curve-folder",
     "repository",
     "runner-host",
     "runner-thread",

@@ -32,6 +32,7 @@ export {
 } from "./metric-table.ts";
 export { byLabel, Counter, type Family, Gauge, Histogram, type Labels, Metrics, type Series } from "./metrics.ts";
 export { MetricsPage, type MetricsSource } from "./metrics-page.ts";
+export { readOptionFile } from "./option-file.ts";
 export {
   defineOptions,
   describeOptions,

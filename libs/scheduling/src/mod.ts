@@ -20,6 +20,14 @@ export {
 export { type Bucketed, BucketQueue } from "./bucket-queue.ts";
 export { ClassShares } from "./class-shares.ts";
 export { Curve, CURVE_SAMPLES, type CurvePoint, type Line, type Prediction } from "./curve.ts";
+export {
+  type CurveOwner,
+  type CurvePage,
+  curvePage,
+  CurvePageError,
+  type KeptCurve,
+  parseCurvePage,
+} from "./curve-page.ts";
 export { EdfQueue, type Queued } from "./edf-queue.ts";
 export { FairShare } from "./fair-share.ts";
 export { fillRowsMax } from "./fill.ts";

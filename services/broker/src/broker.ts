@@ -9,6 +9,7 @@ import {
   type Stamp,
   TotalsBook,
 } from "@millrace/protocol";
+import type { KeptCurve } from "@millrace/scheduling";
 import { Dispatcher, type DispatcherOptions } from "./dispatcher.ts";
 import { GatewaySession } from "./gateway-session.ts";
 import { ModelBook } from "./model-book.ts";
@@ -72,6 +73,8 @@ export type BrokerOptions = Omit<DispatcherOptions, "observer"> & {
   readonly instance: string;
   /** See `Backlog`; a default holds without. */
   readonly classWeights?: readonly number[];
+  /** Curves that were measured before; those of a kind of worker that comes fill in for what was not measured since. */
+  readonly curves?: readonly KeptCurve[];
   /** Of this life of it: 16 hex digits. */
   readonly epoch: string;
   /** Execution lanes that one worker may announce. */
@@ -119,7 +122,7 @@ export class Broker {
 
   constructor(options: BrokerOptions) {
     this.#options = options;
-    this.models = new ModelBook(options.classWeights);
+    this.models = new ModelBook(options.classWeights, options.curves);
     const { observer = NO_OBSERVER } = options;
     this.#observer = observer;
     const outbox = new Outbox((session, message) => this.#send(session, message));

@@ -27,6 +27,11 @@ export const OPTIONS = defineOptions({
     default: [...CLASS_WEIGHTS_DEFAULT],
     doc: `Weights of the classes ${PRIORITY_NAMES.join(", ")}: while one waits it gets at least its part of the rows that leave, whatever more urgent ones wait.`,
   },
+  curvesFile: {
+    schema: z.string(),
+    default: "",
+    doc: "File with measured batch times, as GET /curves shows them: where they are of the worker's kind they count until there are samples. Empty means none.",
+  },
   queueRowsMax: {
     schema: z.number().int().min(1).max(10_000_000),
     default: 20_000,

@@ -6,11 +6,13 @@ import {
   MetricsPage,
   parseTestDelay,
   processName,
+  readOptionFile,
   reportReady,
   runMain,
   runUntilSignal,
   startAdminServer,
 } from "@millrace/runtime";
+import { parseCurvePage } from "@millrace/scheduling";
 import packageJson from "../package.json" with { type: "json" };
 import { OPTIONS } from "./config.ts";
 import { decisionsOf } from "./decision-route.ts";
@@ -29,6 +31,9 @@ export async function main(argv: string[]): Promise<void> {
   const name = processName("broker", options.name);
   const logger = createLogger({ role: "broker", name, level: options.logLevel });
   const lifecycle = new Lifecycle();
+  const { curvesFile } = options;
+  const curves =
+    curvesFile === "" ? [] : await readOptionFile({ path: curvesFile, what: "curves file" }, parseCurvePage);
 
   const metrics = new BrokerMetrics(packageJson.version);
   const { buckets } = BROKER_METRICS.millrace_broker_request_duration_seconds;
@@ -40,6 +45,7 @@ export async function main(argv: string[]): Promise<void> {
     isReady: () => ({ ready: lifecycle.state === "ready", reason: lifecycle.state }),
     routes: {
       "/models": () => server?.core.models.describe(),
+      "/curves": () => server?.core.models.curves(),
       "/sessions": () => server?.core.describeSessions(),
       "/decisions": (query) => server && decisionsOf(server.core.models, query, performance.now()),
     },
@@ -49,6 +55,7 @@ export async function main(argv: string[]): Promise<void> {
   server = await BrokerServer.start({
     instance: name,
     classWeights: options.classWeights,
+    curves,
     queueRowsMax: options.queueRowsMax,
     queueBytesMax: options.queueBytesMax,
     slotsMax: SLOTS_MAX,

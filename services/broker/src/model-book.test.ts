@@ -1,5 +1,6 @@
 import { LIMITS } from "@millrace/protocol";
 import { expect, test } from "vitest";
+import { parseCurvePage } from "@millrace/scheduling";
 import { ModelBook } from "./model-book.ts";
 import { createRequest } from "./request.ts";
 import { BrokerDriver } from "./testing/broker-driver.ts";
@@ -107,3 +108,39 @@ test("a worker with hundreds of models is served like any other", () => {
 function numbered(prefix: string, count: number): ReturnType<typeof modelOf>[] {
   return Array.from({ length: count }, (_, i) => modelOf(`${prefix} ${i}`));
 }
+
+test("the page of curves seeds those of another broker, where a worker of the kind comes; what workers announce goes first", () => {
+  const first = new ModelBook();
+  first.announce(
+    workerOf("a"),
+    modelsMessage([modelOf("m")], {
+      curveMs: [
+        [1, 10],
+        [8, 17],
+      ],
+    }).models,
+  );
+  first.byRoute(0)!.curve("2x2", "kind").record(4, 3);
+  const page = first.curves();
+  expect(page.curves).toMatchObject([
+    { model: "m", version: "1", bucket: "", fingerprint: "kind", line: { a_ms: 9, b_ms: 1 } },
+    { bucket: "2x2", points: [{ rows: 4, q50_ms: 3, q95_ms: 3, samples: 1 }], line: null },
+  ]);
+  const second = new ModelBook(undefined, parseCurvePage(JSON.stringify(page)));
+  expect(second.curves().curves).toEqual([]);
+  second.announce(workerOf("a"), modelsMessage([modelOf("m")]).models);
+  expect(second.curves()).toEqual(page);
+  const third = new ModelBook(undefined, parseCurvePage(JSON.stringify(page)));
+  third.announce(workerOf("a"), modelsMessage([modelOf("m")], { curveMs: [[1, 15]] }).models);
+  third.announce(workerOf("b"), modelsMessage([modelOf("n")], { fingerprint: "other" }).models);
+  expect(third.curves().curves).toMatchObject([
+    {
+      points: [
+        { rows: 1, q50_ms: 15 },
+        { rows: 8, q50_ms: 17 },
+      ],
+    },
+    {},
+  ]);
+  expect(third.byRoute(1)!.curve("", "other").points()).toEqual([]);
+});

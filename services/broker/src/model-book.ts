@@ -1,4 +1,5 @@
 import { compareVersions, encodeMessage, LIMITS, type MessageOf, type ModelDescription } from "@millrace/protocol";
+import { type CurvePage, curvePage, type KeptCurve } from "@millrace/scheduling";
 import { ModelVersion } from "./model-version.ts";
 import type { WorkerSession } from "./worker-session.ts";
 
@@ -15,13 +16,16 @@ export class ModelBook {
   readonly #byRoute = new Map<number, Entry>();
   readonly #byName = new Map<string, Entry>();
   readonly #classWeights: readonly number[] | undefined;
+  /** Curves that were measured before, by kind of worker. */
+  readonly #kept: ReadonlyMap<string, readonly KeptCurve[]>;
   #bytes = 0;
   #routes = 0;
   #revision = 0;
 
-  /** `classWeights`: of every version's backlog. */
-  constructor(classWeights?: readonly number[]) {
+  /** `classWeights`: of every version's backlog. `kept`: curves that were measured before, of any kind of worker. */
+  constructor(classWeights?: readonly number[], kept: readonly KeptCurve[] = []) {
     this.#classWeights = classWeights;
+    this.#kept = Map.groupBy(kept, ({ fingerprint }) => fingerprint);
   }
 
   /** All versions, the oldest first. */
@@ -60,6 +64,8 @@ export class ModelBook {
       if (version === undefined) leftOut++;
       else if (isReady) {
         version.join(worker, entry);
+        for (const { bucket, points } of this.#kept.get(entry.fingerprint) ?? [])
+          version.curve(bucket, entry.fingerprint).seed(points);
         worker.models.set(version, entry);
       }
     }
@@ -101,8 +107,17 @@ export class ModelBook {
       reason: version.description.reason,
       workers: [...version.workers].map((worker) => worker.instance),
       queued_rows: version.queuedRows,
-      curves: version.curves(),
+      curves: Array.from(version.curves(), ({ bucket, fingerprint, curve }) => ({
+        bucket,
+        fingerprint,
+        points: curve.points(),
+      })),
     }));
+  }
+
+  /** Every curve, for the admin port; it can be kept as a file and given to a broker or worker. */
+  curves(): CurvePage {
+    return curvePage(this.all.flatMap((version) => [...version.curves()]));
   }
 
   /** Notes what a version is now; undefined if the book has no room for it. */

@@ -3,6 +3,7 @@ import {
   ArrivalRate,
   Backlog,
   Curve,
+  type CurveOwner,
   type CurvePoint,
   EdfQueue,
   FairShare,
@@ -45,7 +46,10 @@ export class ModelVersion {
   readonly #workers = new Set<WorkerSession>();
   #slots = 0;
   /** The least recently used first. */
-  readonly #curves = new Map<string, Curve>();
+  readonly #curves = new Map<
+    string,
+    { readonly bucket: string; readonly fingerprint: string; readonly curve: Curve }
+  >();
   #rowMs = 0;
   /** Predicted for the largest batch by the curve that learned last; Infinity before the first. */
   #largestMs = Infinity;
@@ -105,16 +109,17 @@ export class ModelVersion {
   /** The curve of a bucket on a kind of worker. */
   curve(bucket: string, fingerprint: string): Curve {
     const key = JSON.stringify([fingerprint, bucket]);
-    const curve = this.#curves.get(key) ?? new Curve();
+    const entry = this.#curves.get(key) ?? { bucket, fingerprint, curve: new Curve() };
     this.#curves.delete(key);
-    this.#curves.set(key, curve);
+    this.#curves.set(key, entry);
     if (this.#curves.size > CURVES_MAX) this.#curves.delete(this.#curves.keys().next().value ?? "");
-    return curve;
+    return entry.curve;
   }
 
-  /** Every curve with its measured points, for people. */
-  curves(): readonly { readonly key: string; readonly points: readonly CurvePoint[] }[] {
-    return [...this.#curves].map(([key, curve]) => ({ key, points: curve.points() }));
+  /** Every curve, with what it is of. */
+  *curves(): Iterable<CurveOwner & { readonly curve: Curve }> {
+    const { name: model, version } = this.description;
+    for (const entry of this.#curves.values()) yield { model, version, ...entry };
   }
 
   /**

@@ -30,6 +30,16 @@ export const OPTIONS = defineOptions({
     default: 0,
     doc: "onnxruntime threads of one slot; 0 divides the whole processors that the process may use, its container's limit observed, among the slots.",
   },
+  curveDir: {
+    schema: z.string(),
+    default: "",
+    doc: "Folder where measured batch times are kept, so that a worker that starts anew need not measure; made where it is missing, and workers may share it. Empty keeps nothing.",
+  },
+  curvesFile: {
+    schema: z.string(),
+    default: "",
+    doc: "File with measured batch times, as GET /curves shows them: where they are of this kind of worker it need not measure. Empty means none.",
+  },
   bytesMax: {
     schema: z
       .number()

@@ -43,6 +43,7 @@ export type Job = {
   readonly padding: Padding | undefined;
   /** The model's number in MODELS. */
   readonly index: number;
+  readonly bucket: string;
   readonly receivedMs: number;
   readonly entries: readonly JobEntry[];
   /** What was put together while the slot was busy; good as long as no entry has dropped out since. */
@@ -72,6 +73,7 @@ export function jobOf(
     model: context.model,
     padding: context.padding,
     index: message.model,
+    bucket: message.bucket,
     receivedMs: nowMs,
     entries: message.items.map((item) => {
       const list = decodeTensorList(item.tensors);

@@ -6,6 +6,7 @@ import {
   MetricsPage,
   parseTestDelay,
   processName,
+  readOptionFile,
   reportReady,
   runMain,
   runUntilSignal,
@@ -13,8 +14,11 @@ import {
   usableProcessors,
   wholeProcessors,
 } from "@millrace/runtime";
+import { parseCurvePage } from "@millrace/scheduling";
 import packageJson from "../package.json" with { type: "json" };
 import { OPTIONS } from "./config.ts";
+import { CurveBook } from "./curve-book.ts";
+import { CurveFolder } from "./curve-folder.ts";
 import { NO_OBSERVER, WorkerMetrics } from "./metrics.ts";
 import { loadModels } from "./model-loader.ts";
 import { startRunnerThread } from "./runner-host.ts";
@@ -23,12 +27,19 @@ import { Worker } from "./worker.ts";
 /** onnxruntime sends usage data to its maker unless this says otherwise. Set before a thread loads it; whoever wants it says 0. */
 const NO_TELEMETRY = { ORT_DISABLE_TELEMETRY: "1" };
 
+/** How often what the curves have learned is written down, where it is, in ms. */
+const KEEP_CURVES_EVERY_MS = 60_000;
+
 /** Runs a worker until a signal drains it: loads and warms up its models, and only then tells a broker that it is there. */
 export async function main(argv: string[]): Promise<void> {
   const options = loadOptions(OPTIONS, { env: process.env, argv });
   Object.assign(process.env, { ...NO_TELEMETRY, ...process.env });
   const name = processName("worker", options.name);
   const logger = createLogger({ role: "worker", name, level: options.logLevel });
+  const { curvesFile } = options;
+  const given =
+    curvesFile === "" ? [] : await readOptionFile({ path: curvesFile, what: "curves file" }, parseCurvePage);
+  const curves = new CurveBook(given);
   const lifecycle = new Lifecycle();
   const { drainGraceMs } = options;
   let worker: Worker | undefined;
@@ -42,6 +53,7 @@ export async function main(argv: string[]): Promise<void> {
       if (lifecycle.state !== "ready") return { ready: false, reason: lifecycle.state };
       return worker?.isConnected === true ? { ready: true } : { ready: false, reason: "no broker can be reached" };
     },
+    routes: { "/curves": () => curves.page() },
     handlers: { "/metrics": new MetricsPage(metrics.values).handler },
   });
   lifecycle.onDrain(() => admin.close());
@@ -68,15 +80,22 @@ export async function main(argv: string[]): Promise<void> {
   }
   lifecycle.onDrain(async () => void (await Promise.all(threads.map((thread) => thread.close()))));
 
+  const { curveDir } = options;
+  const folder = new CurveFolder(curveDir, logger);
+  const keepCurves = (): Promise<void> => folder.write(curves.takeChanged());
   const models = await loadModels({
     dir: options.models,
     threads,
     threadsPerSlot,
     processor: cpus()[0]?.model ?? process.arch,
+    curves,
+    folder,
     logger,
     onLoaded: (model, loading) => metrics.loaded(model, loading),
   });
+  await keepCurves();
   if (lifecycle.state !== "starting") return;
+  if (curveDir !== "") setInterval(() => void keepCurves(), KEEP_CURVES_EVERY_MS).unref();
   worker = new Worker({
     brokers: options.brokers,
     discoveryIntervalMs: options.discoveryIntervalMs,
@@ -84,6 +103,7 @@ export async function main(argv: string[]): Promise<void> {
     instance: name,
     bytesMax: options.bytesMax,
     models,
+    curves,
     threads,
     observer: options.metrics ? metrics : NO_OBSERVER,
     logger,
@@ -96,7 +116,10 @@ export async function main(argv: string[]): Promise<void> {
     },
   });
   metrics.links.watch(worker.links);
-  lifecycle.onDrain((reason) => worker?.drain(reason));
+  lifecycle.onDrain(async (reason) => {
+    await worker?.drain(reason);
+    await keepCurves();
+  });
 }
 
 if (import.meta.main) await runMain(main);

@@ -1,6 +1,7 @@
 import { encodeTensorList, LIMITS, type TensorSpec, type WorkerModel } from "@millrace/protocol";
 import type { Logger } from "@millrace/runtime";
-import { announcedPoints, curveOf } from "./announced-curve.ts";
+import type { CurveBook } from "./curve-book.ts";
+import type { CurveFolder } from "./curve-folder.ts";
 import { fingerprintOf, providerOf } from "./fingerprint.ts";
 import { describeModel, type LoadOutcome } from "./model-description.ts";
 import { type RepositoryModel, scanRepository } from "./repository.ts";
@@ -18,6 +19,9 @@ export type LoaderOptions = {
   readonly threadsPerSlot: number;
   /** Name of the processor. */
   readonly processor: string;
+  /** Takes what is measured; what it knows, or the folder, is not measured again. */
+  readonly curves: CurveBook;
+  readonly folder: CurveFolder;
   readonly logger: Logger;
   /** Is told of every model that was tried, what runs it, and how long loading took, in seconds. */
   readonly onLoaded: (model: WorkerModel, loading: { readonly provider: string; readonly seconds: number }) => void;
@@ -45,15 +49,26 @@ export async function loadModels(options: LoaderOptions): Promise<ServedModel[]>
 }
 
 async function loadModel(options: LoaderOptions, found: RepositoryModel, index: number): Promise<ServedModel> {
-  const { logger, threads, threadsPerSlot, processor } = options;
-  const outcome = await load(threads, found, index);
+  const { logger, threads, threadsPerSlot, processor, curves, folder } = options;
+  const fingerprint = fingerprintOf(found, { threads: threadsPerSlot, processor });
+  const { name: ownName, version: ownVersion, manifest } = found;
+  const kept = await folder.read(fingerprint);
+  const sizes = curves.add(index, { model: ownName, version: ownVersion, fingerprint }, kept);
+  // Of one size no slope can be told.
+  const isKnown = sizes >= Math.min(2, manifest.maxBatchSize);
+  const outcome = await load(threads, found, { index, sweepMs: isKnown ? 0 : SWEEP_MS_MAX });
   const model = describeModel(found, outcome);
   const { name, version, state } = model;
   const loaded = outcome.state === "ready" ? outcome.loaded : undefined;
   if (loaded === undefined) logger.error({ model: name, version, reason: model.reason }, "model cannot serve");
   else {
     const { batching, maxBatchSize, memoryBytes } = loaded;
-    logger.info({ model: name, version, state, batching, maxBatchSize, memoryBytes }, "model is warm");
+    if (!isKnown) {
+      for (const { bucket, runs } of loaded.buckets) curves.warmedUp(index, bucket, runs);
+      curves.warmedUp(index, "", loaded.warmUpRuns);
+    }
+    const curve = isKnown ? "kept" : "measured";
+    logger.info({ model: name, version, state, batching, maxBatchSize, memoryBytes, curve }, "model is warm");
     if (loaded.batchingReason !== "")
       logger.warn({ model: name, version, reason: loaded.batchingReason }, "model is not batched");
     if (loaded.paddingReason !== "")
@@ -65,30 +80,30 @@ async function loadModel(options: LoaderOptions, found: RepositoryModel, index: 
   return {
     index,
     memoryBytes: loaded?.memoryBytes ?? 0,
-    fingerprint: fingerprintOf(found, { threads: threadsPerSlot, processor }),
+    fingerprint,
     buckets: loaded?.buckets.map(({ bucket }) => bucket) ?? [],
-    curve: [
-      ...announcedPoints("", curveOf(loaded?.warmUpRuns ?? []).points()),
-      ...(loaded?.buckets ?? []).flatMap(({ bucket, runs }) => announcedPoints(bucket, curveOf(runs).points())),
-    ],
+    curve: [],
     model,
     padding: loaded?.padding,
   };
 }
 
-async function load(threads: readonly RunnerThread[], found: RepositoryModel, index: number): Promise<LoadOutcome> {
+async function load(
+  threads: readonly RunnerThread[],
+  found: RepositoryModel,
+  { index, sweepMs }: { readonly index: number; readonly sweepMs: number },
+): Promise<LoadOutcome> {
   if (found.state === "failed") return { state: "failed", reason: found.reason };
   const { maxBatchSize, batching, maxBatchElements, padding } = found.manifest;
   let result: LoadedModel | undefined;
   for (const thread of threads) {
-    // The slots are alike: one of them measures.
-    const sweepMs = thread === threads[0] ? SWEEP_MS_MAX : 0;
     try {
       const loaded = await thread.load({
         model: index,
         source: found.source,
         limits: { maxBatchSize, batching, maxBatchElements, padding },
-        sweepMs,
+        // The slots are alike: one of them measures.
+        sweepMs: thread === threads[0] ? sweepMs : 0,
       });
       // A slot that found rows to influence each other decides for all: batches may go to any slot.
       const isLess = result?.batching === true && !loaded.batching;

@@ -9,6 +9,7 @@ import {
 import { createLogger } from "@millrace/runtime";
 import { openRouter } from "@millrace/transport";
 import { expect, onTestFinished, test } from "vitest";
+import { CurveBook } from "./curve-book.ts";
 import { NO_OBSERVER } from "./metrics.ts";
 import type { RunAhead } from "./runner-host.ts";
 import { Worker } from "./worker.ts";
@@ -132,6 +133,7 @@ function startWorker(brokers: readonly { readonly address: string }[]) {
         padding: undefined,
       },
     ],
+    curves: new CurveBook(),
     threads: [thread],
     logger: createLogger({ role: "worker", name: "w", level: "silent" }),
     onWelcome: () => {},

@@ -23,6 +23,7 @@ import {
   type RunEnd,
   type Session,
 } from "./job.ts";
+import type { CurveBook } from "./curve-book.ts";
 import type { WorkerObserver } from "./metrics.ts";
 import type { Padding } from "./padding.ts";
 import type { RunnerThread } from "./runner-host.ts";
@@ -35,7 +36,10 @@ export type ServedModel = WorkerModel & { readonly padding: Padding | undefined 
 export type WorkerOptions = Pick<BrokerLinksOptions, "brokers" | "discoveryIntervalMs" | "dnsServers"> & {
   readonly instance: string;
   readonly bytesMax: number;
+  /** Without their curves: those are in the book. */
   readonly models: readonly ServedModel[];
+  /** What is learned from every run, and told to each broker that is found. */
+  readonly curves: CurveBook;
   /** One a slot; each has loaded all ready models, under their index. */
   readonly threads: readonly Pick<RunnerThread, "run" | "runAhead">[];
   readonly observer: WorkerObserver;
@@ -125,7 +129,8 @@ export class Worker {
     const session = { broker, granted: this.#slots.map((slot) => slot.windowOf(broker)) };
     this.#sessions.set(broker, session);
     if (this.#state.name === "draining") return this.#sendDrain(session, this.#state.reason);
-    this.#send(session, { command: "MODELS", revision: ++this.#revision, models: [...models] });
+    const announced = models.map((model) => ({ ...model, curve: this.#options.curves.announced(model.index) }));
+    this.#send(session, { command: "MODELS", revision: ++this.#revision, models: announced });
     this.#sendCredit(session);
     onWelcome();
   }
@@ -219,6 +224,8 @@ export class Worker {
       paddingElements: prepared.assembled.paddingElements,
       computeMs: ran.computeMs,
     }));
+    for (const { rows, computeMs } of runs)
+      this.#options.curves.record(job.index, { bucket: job.bucket, rows, timeMs: computeMs });
     this.#options.observer.batchDone(job.index, { runs, waitMs: waitMsOf(job, execution), busyMs });
     await sleepIf(this.#options.testDelays.get("network"));
     const session = this.#sessions.get(job.session.broker);
