@@ -21,7 +21,7 @@ import { CurveBook } from "./curve-book.ts";
 import { CurveFolder } from "./curve-folder.ts";
 import { NO_OBSERVER, WorkerMetrics } from "./metrics.ts";
 import { loadModels } from "./model-loader.ts";
-import { startRunnerThread } from "./runner-host.ts";
+import { type RunnerThread, startRunnerThread } from "./runner-host.ts";
 import { Worker } from "./worker.ts";
 
 /** onnxruntime sends usage data to its maker unless this says otherwise. Set before a thread loads it; whoever wants it says 0. */
@@ -58,26 +58,16 @@ export async function main(argv: string[]): Promise<void> {
   });
   lifecycle.onDrain(() => admin.close());
 
-  const processors = usableProcessors();
-  const threadsPerSlot = options.threads || Math.max(1, Math.floor(wholeProcessors(processors) / options.slots));
-  const { slots } = options;
-  logger.info(
-    { processors: processors.count, processorLimit: processors.limit, slots, threadsPerSlot },
-    "worker starts",
-  );
   const testDelays = parseTestDelay(options.testDelay);
-  const computeDelayMs = testDelays.get("compute") ?? 0;
-  const threads = Array.from({ length: options.slots }, () =>
-    startRunnerThread({ threads: threadsPerSlot, computeDelayMs }),
-  );
-  for (const thread of threads) {
-    thread.onExit(({ error }) => {
-      if (lifecycle.state === "draining" || lifecycle.state === "stopped") return;
-      // The broker runs its batches elsewhere, and whoever started this process starts it anew.
-      logger.fatal({ error }, "a runner thread has ended; exiting");
-      process.exit(1);
-    });
-  }
+  const setup = setupOfSlots(options);
+  logger.info(setup, "worker starts");
+  const { slots, threadsPerSlot } = setup;
+  const threads = startThreads({ slots, threadsPerSlot, computeDelayMs: testDelays.get("compute") ?? 0 }, (error) => {
+    if (lifecycle.state === "draining" || lifecycle.state === "stopped") return;
+    // The broker runs its batches elsewhere, and whoever started this process starts it anew.
+    logger.fatal({ error }, "a runner thread has ended; exiting");
+    process.exit(1);
+  });
   lifecycle.onDrain(async () => void (await Promise.all(threads.map((thread) => thread.close()))));
 
   const { curveDir } = options;
@@ -111,7 +101,7 @@ export async function main(argv: string[]): Promise<void> {
     onWelcome: () => {
       if (lifecycle.state !== "starting") return;
       lifecycle.becomeReady();
-      logger.info({ models: models.length, slots: options.slots, threadsPerSlot }, "worker is ready");
+      logger.info({ models: models.length, slots, threadsPerSlot }, "worker is ready");
       reportReady({ addresses: { admin: admin.address } });
     },
   });
@@ -119,6 +109,33 @@ export async function main(argv: string[]): Promise<void> {
   lifecycle.onDrain(async (reason) => {
     await worker?.drain(reason);
     await keepCurves();
+  });
+}
+
+/** What the slots have to themselves; the limit is that of the process's control group, in processors. */
+type SlotSetup = {
+  readonly processors: number;
+  readonly processorLimit: number | undefined;
+  readonly slots: number;
+  readonly threadsPerSlot: number;
+};
+
+function setupOfSlots({ slots, threads }: { readonly slots: number; readonly threads: number }): SlotSetup {
+  const processors = usableProcessors();
+  const threadsPerSlot = threads || Math.max(1, Math.floor(wholeProcessors(processors) / slots));
+  return { processors: processors.count, processorLimit: processors.limit, slots, threadsPerSlot };
+}
+
+/** The threads of the slots. `onEnd`: one has ended, asked for or not. */
+function startThreads(
+  setup: { readonly slots: number; readonly threadsPerSlot: number; readonly computeDelayMs: number },
+  onEnd: (error: Error | undefined) => void,
+): RunnerThread[] {
+  const { slots, threadsPerSlot: threads, computeDelayMs } = setup;
+  return Array.from({ length: slots }, () => {
+    const thread = startRunnerThread({ threads, computeDelayMs });
+    thread.onExit(({ error }) => onEnd(error));
+    return thread;
   });
 }
 
