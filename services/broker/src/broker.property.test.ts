@@ -1,3 +1,4 @@
+import { rowsOfRun } from "@millrace/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { Auditor, check } from "./testing/auditor.ts";
@@ -12,7 +13,7 @@ const BUDGET_MAX_MS = 3_000;
 const REST_MS = BUDGET_MAX_MS + 6_000;
 
 const MODELS = [
-  { model: modelOf("fast", { maxBatchSize: 8 }), rowMs: 0.2 },
+  { model: modelOf("fast", { maxBatchSize: 8, maxBatchElements: 28 }), rowMs: 0.2 },
   { model: modelOf("slow", { maxBatchSize: 4 }), rowMs: 15 },
   { model: modelOf("single", { maxBatchSize: 1, batching: false }), rowMs: 2 },
 ];
@@ -64,13 +65,17 @@ function clientRequests(plan: Scenario, random: () => number): ClientRequest[] {
   for (let i = 0; i < plan.requests; i++) {
     if (random() < 1 / plan.burst) atMs = random() * FAULTY_MS;
     const route = Math.floor(random() * MODELS.length);
-    const { maxBatchSize } = MODELS[route]!.model;
+    const { model } = MODELS[route]!;
+    const [bucket, rowCost] = random() < 0.3 ? ["3,5", 8] : ["", 2];
+    const rowsMax = rowsOfRun(model, { rows: 1, cost: rowCost });
+    const rows = 1 + Math.floor(random() * random() * rowsMax);
     const bytes = random() < 0.1 ? 100 : 10;
     requests.push({
       atMs: atMs + random(),
       route,
-      rows: 1 + Math.floor(random() * random() * maxBatchSize),
-      bucket: random() < 0.3 ? "3,5" : "",
+      rows,
+      cost: rows * rowCost,
+      bucket,
       flags: random() < 0.1 ? 1 : 0,
       priority: Math.floor(random() * 5),
       tenant: random() < 0.5 ? "" : `tenant ${Math.floor(random() * 3)}`,
@@ -83,7 +88,10 @@ function clientRequests(plan: Scenario, random: () => number): ClientRequest[] {
 
 /** Runs a scenario to its end; throws where the broker breaks a promise. */
 function simulate(plan: Scenario): Auditor {
-  const auditor = new Auditor({ rowsMax: MODELS.map(({ model }) => model.maxBatchSize) });
+  const auditor = new Auditor({
+    rowsMax: MODELS.map(({ model }) => model.maxBatchSize),
+    costMax: MODELS.map(({ model }) => model.maxBatchElements),
+  });
   const { queueRowsMax, queueBytesMax } = plan;
   const options = { instance: "b", epoch: "b".repeat(16), queueRowsMax, queueBytesMax, slotsMax: 4, testHoldMs: 0 };
   const network = new SimulatedNetwork(plan.seed, options, auditor);

@@ -32,7 +32,11 @@ type SeenWorker = {
   readonly slots: SeenBatch[][];
 };
 
-export type AuditLimits = { readonly rowsMax: readonly number[] };
+export type AuditLimits = {
+  readonly rowsMax: readonly number[];
+  /** What a batch may cost, by model; 0 = not limited. */
+  readonly costMax?: readonly number[];
+};
 
 /** Keeps its own books of a broker from the messages that pass, and throws as soon as the broker breaks one of its promises. */
 export class Auditor {
@@ -217,6 +221,9 @@ export class Auditor {
   #checkBatch(job: MessageOf<"JOB">, requests: readonly Seen[]): void {
     const rows = job.items.reduce((sum, item) => sum + item.rows, 0);
     check(rows <= this.#limits.rowsMax[job.model]!, "more rows than the model takes");
+    const cost = requests.reduce((sum, { item }) => sum + item.cost, 0);
+    const costMax = this.#limits.costMax?.[job.model] || Infinity;
+    check(cost <= costMax || requests.length === 1, "a batch that costs more than the model takes");
     const isIsolated = (job.flags & JOB_FLAGS.isolate) !== 0;
     check(!isIsolated || requests.length === 1, "a request that should run alone does not");
     for (const seen of requests) {

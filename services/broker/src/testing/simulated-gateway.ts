@@ -13,7 +13,7 @@ export type GatewayFaults = {
 /** What a client asks for; `atMs` after the start. */
 export type ClientRequest = Pick<
   SubmitItem,
-  "route" | "rows" | "bucket" | "payload" | "flags" | "priority" | "tenant"
+  "route" | "rows" | "cost" | "bucket" | "payload" | "flags" | "priority" | "tenant"
 > & {
   readonly atMs: number;
   readonly budgetMs: number;
