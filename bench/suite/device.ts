@@ -11,7 +11,7 @@ export const LINE: Line = { fixedMs: 40, rowMs: 2.5 };
 export const DEADLINE_MS = 200;
 
 /** What the way between client and gateway may take: the service is given this much less than the client waits. */
-export const CLIENT_MARGIN_MS = 4;
+export const CLIENT_MARGIN_MS = 8;
 
 /** Rows of a run. The largest that is of use with eight slots is 55: (D / (1 + 1/N) − a) / b. */
 export const ROWS_MAX = 64;
