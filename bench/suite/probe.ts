@@ -58,10 +58,22 @@ export async function probeTogether(live: LiveSystem, options: readonly ProbeOpt
     others: Math.max(0, (readMachineCpuMs() - machineMs - usedMs - loadMs) / elapsedMs),
   };
   const rowsAfter = await Promise.all(options.map(({ model }) => live.sentRows(model)));
+  // Loads of one model share its runs: what ran and was late is told of all of them.
+  const lateOf = (model: string): number => {
+    const own = options.flatMap((one, i) => (one.model === model ? [i] : []));
+    const sent = (rowsAfter[own[0]!] ?? 0) - (rowsBefore[own[0]!] ?? 0);
+    const inTime = own.reduce((sum, i) => sum + inTimeRows(reports[i]!), 0);
+    return sent === 0 ? 0 : Math.max(0, 1 - inTime / sent);
+  };
   return reports.map((report, i) => {
-    const sentRows = (rowsAfter[i] ?? 0) - (rowsBefore[i] ?? 0);
-    return toProbe(options[i]!, report, { workers: live.workers, cores, sentRows });
+    const lateRunShare = lateOf(options[i]!.model);
+    return toProbe(options[i]!, report, { workers: live.workers, cores, lateRunShare });
   });
+}
+
+function inTimeRows({ identity, openLoop }: LoadReport): number {
+  const { attained = 0, late = 0 } = openLoop?.outcomes ?? {};
+  return (identity.rows * attained) / Math.max(1, attained + late);
 }
 
 /** @throws {WrongAnswer} where an answer is wrong, doubled or missing. */
@@ -90,26 +102,23 @@ function toPlan(live: LiveSystem, options: ProbeOptions): Parameters<typeof star
 function toProbe(
   { name, model, arrivals }: ProbeOptions,
   report: LoadReport,
-  { workers, cores, sentRows }: { readonly workers: number; readonly cores: CoresUsed; readonly sentRows: number },
+  parts: Pick<SuiteProbe, "workers" | "cores" | "lateRunShare">,
 ): SuiteProbe {
   const { identity, openLoop } = report;
   assertRight(name, report);
   if (openLoop === undefined) throw new Error(`${name}: no open loop`);
   const seconds = durationMs(arrivals) / 1000;
   const { planned, outcomes } = openLoop;
-  const inTimeRows = (identity.rows * outcomes.attained) / Math.max(1, outcomes.attained + outcomes.late);
   const sizes = identity.batches[model];
   return {
     name,
-    workers,
+    ...parts,
     ratePerSecond: planned / seconds,
     goodputPerSecond: outcomes.attained / seconds,
     seconds,
     openLoop,
     meanBatchRows: sizes?.meanRows ?? 0,
     retried: identity.retried,
-    lateRunShare: sentRows === 0 ? 0 : Math.max(0, 1 - inTimeRows / sentRows),
-    cores,
   };
 }
 
@@ -124,6 +133,3 @@ function durationMs(plan: ArrivalPlan): number {
       return 1000;
   }
 }
-
-/** Arrivals of a plan as the simulator takes them. */
-export const arrivalsOf = (plan: ArrivalPlan): Float64Array => planArrivals(plan);

@@ -8,6 +8,7 @@ import { lone, saturated } from "./saturated.ts";
 import { degraded, normal, peak, spike } from "./shapes.ts";
 import { shared } from "./shared.ts";
 import { lengths, sizes } from "./sizes.ts";
+import { tenants } from "./tenants.ts";
 import { uneven } from "./uneven.ts";
 
 /** Every part, in the order in which they run: later ones use what earlier ones have found. */
@@ -26,6 +27,7 @@ export const PARTS: readonly PartRow[] = [
   killedWorker,
   restartedBroker,
   pooling,
+  tenants,
   normal,
   peak,
   degraded,
