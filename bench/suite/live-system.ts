@@ -12,6 +12,8 @@ export type LiveOptions = {
   readonly models: readonly SimulatedModel[];
   /** Lengths of the rows of models whose rows have any. */
   readonly lengths?: readonly number[];
+  /** Default "warn". What is killed can be seen to be back from "info" on. */
+  readonly logLevel?: "info";
   /** More options of `millrace dev`. */
   readonly args?: readonly string[];
 };
@@ -54,7 +56,7 @@ export class LiveSystem implements AsyncDisposable {
       await DevSystem.start({
         models: served,
         workers: options.workers,
-        args: ["--threads", "1", "--log-level", "warn", ...(options.args ?? [])],
+        args: ["--threads", "1", "--log-level", options.logLevel ?? "warn", ...(options.args ?? [])],
         readyTimeoutMs: READY_TIMEOUT_MS,
       }),
     );

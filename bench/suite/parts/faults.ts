@@ -123,7 +123,7 @@ export const killedWorker: PartRow = {
   workers: [4],
   run: async (run) => {
     const { workers, scale } = run.context;
-    await using live = await LiveSystem.start({ workers, models: [DEVICE] });
+    await using live = await LiveSystem.start({ workers, models: [DEVICE], logLevel: "info" });
     await run.warmUp(live, WORK, 0.5 * absoluteLimit(workers));
     let kills = 0;
     const seconds = KILL_SECONDS / scale;
@@ -145,7 +145,7 @@ export const restartedBroker: PartRow = {
   workers: [2],
   run: async (run) => {
     const { workers, scale } = run.context;
-    await using live = await LiveSystem.start({ workers, models: [DEVICE] });
+    await using live = await LiveSystem.start({ workers, models: [DEVICE], logLevel: "info" });
     await run.warmUp(live, WORK, 0.5 * absoluteLimit(workers));
     const { openLoop } = await probe(run, live, {
       name: "broker restarts",

@@ -26,7 +26,7 @@ function shape(name: string, title: string, work: (shape: Shape) => Promise<void
     workers: [4],
     run: async (run) => {
       const { workers } = run.context;
-      await using live = await LiveSystem.start({ workers, models: [DEVICE] });
+      await using live = await LiveSystem.start({ workers, models: [DEVICE], logLevel: "info" });
       await run.warmUp(live, WORK, 0.6 * absoluteLimit(workers));
       const line = await live.measuredLine(DEVICE.name);
       const highest = run.context.factOf("B4", "lambda99") ?? 0.97 * virtualLambda99({ workers, line });
