@@ -72,7 +72,7 @@ export class Backlog<T extends Classed> {
     return this.#queues[index]!;
   }
 
-  /** Rows that leave before an entry of that class and deadline would. */
+  /** Rows that leave before an entry of that class and deadline that comes now. */
   rowsBefore(classIndex: number, deadlineMs: number): number {
     let rows = this.#queues[classIndex]!.order?.rowsBefore(deadlineMs) ?? 0;
     for (let index = 0; index < classIndex; index++) rows += this.#queues[index]!.rows;

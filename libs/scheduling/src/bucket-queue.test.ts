@@ -49,7 +49,7 @@ test("the head is the earliest over all buckets, whatever comes and goes", () =>
         const earliest = inside.length === 0 ? undefined : Math.min(...inside.map((e) => e.deadlineMs));
         expect(queue.head?.deadlineMs).toBe(earliest);
         for (const deadlineMs of [0, 10, 25, 31]) {
-          const before = inside.filter((e) => e.deadlineMs < deadlineMs);
+          const before = inside.filter((e) => e.deadlineMs <= deadlineMs);
           expect(queue.order?.rowsBefore(deadlineMs) ?? 0).toBe(before.reduce((sum, e) => sum + e.rows, 0));
         }
         expect(queue.rows).toBe(inside.reduce((sum, e) => sum + e.rows, 0));

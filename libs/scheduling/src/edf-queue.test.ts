@@ -37,7 +37,7 @@ test("entries leave by deadline, whatever is pushed and removed in between", () 
         expect([...queue].map((e) => e.deadlineMs)).toEqual(inside.map((e) => e.deadlineMs).sort((a, b) => a - b));
         expect(queue.rows).toBe(inside.reduce((sum, e) => sum + e.rows, 0));
         for (const deadlineMs of [0, 10, 25, 51]) {
-          const before = inside.filter((e) => e.deadlineMs < deadlineMs);
+          const before = inside.filter((e) => e.deadlineMs <= deadlineMs);
           const rows = before.reduce((sum, e) => sum + e.rows, 0);
           expect(queue.rowsBefore(deadlineMs)).toBe(rows);
         }
@@ -84,7 +84,7 @@ test("the first that does not fit is found, whatever stands before it", () => {
       let expected: Entry | undefined;
       for (const one of queue) {
         rows += one.rows;
-        if (one.deadlineMs >= fromMs && !fits(rows, one.deadlineMs)) expected ??= one;
+        if (one.deadlineMs > fromMs && !fits(rows, one.deadlineMs)) expected ??= one;
       }
       if (expected !== undefined) found++;
       expect(queue.firstMisfit(fromMs, fits)).toBe(expected);

@@ -54,29 +54,29 @@ export class EdfQueue<T extends Queued> {
     for (const { entries } of this.#blocks) yield* entries;
   }
 
-  /** Rows of the entries with an earlier deadline. */
+  /** Rows of the entries that leave before one of that deadline that comes now. */
   rowsBefore(deadlineMs: number): number {
     const { last } = this;
-    if (last === undefined || last.deadlineMs < deadlineMs) return this.#rows;
-    const at = this.#blockFrom(deadlineMs, -1);
+    if (last === undefined || last.deadlineMs <= deadlineMs) return this.#rows;
+    const at = this.#blockFrom(deadlineMs, Infinity);
     let rows = this.#rowsOfBlocksBefore(at);
     for (const entry of this.#blocks[at]!.entries) {
-      if (entry.deadlineMs >= deadlineMs) break;
+      if (entry.deadlineMs > deadlineMs) break;
       rows += entry.rows;
     }
     return rows;
   }
 
   /**
-   * The first entry of that deadline or a later one that does not fit: `fits` is asked with the rows up to and with an entry, and its
+   * The first entry of a later deadline that does not fit: `fits` is asked with the rows up to and with an entry, and its
    * deadline. It must not hold for more rows, or an earlier deadline, where it fails for less: stretches that fit as a whole are
    * passed over. O(blocks) at worst where all fits, and a block for each stretch that is tight.
    */
   firstMisfit(deadlineMs: number, fits: (rows: number, deadlineMs: number) => boolean): T | undefined {
     const { last } = this;
-    if (last === undefined || last.deadlineMs < deadlineMs || fits(this.#rows, deadlineMs)) return undefined;
+    if (last === undefined || last.deadlineMs <= deadlineMs || fits(this.#rows, deadlineMs)) return undefined;
     const blocks = this.#blocks;
-    let at = this.#blockFrom(deadlineMs, -1);
+    let at = this.#blockFrom(deadlineMs, Infinity);
     let rows = this.#rowsOfBlocksBefore(at);
     for (; at < blocks.length; at++) {
       const block = blocks[at]!;
@@ -88,7 +88,7 @@ export class EdfQueue<T extends Queued> {
       }
       for (const entry of block.entries) {
         rows += entry.rows;
-        if (entry.deadlineMs >= deadlineMs && !fits(rows, entry.deadlineMs)) return entry;
+        if (entry.deadlineMs > deadlineMs && !fits(rows, entry.deadlineMs)) return entry;
       }
     }
     return undefined;

@@ -31,4 +31,5 @@ export {
 export { EdfQueue, type Queued } from "./edf-queue.ts";
 export { FairShare } from "./fair-share.ts";
 export { fillRowsMax } from "./fill.ts";
+export { type Account, type Accounted, ACCOUNTS_MAX, entriesToYield, TenantShares } from "./tenant-shares.ts";
 export { isDue, type RunningBatch, sendAtMs, TIMER_GRAIN_MS } from "./late-binding.ts";

@@ -13,6 +13,7 @@ import type { KeptCurve } from "@millrace/scheduling";
 import { Dispatcher, type DispatcherOptions } from "./dispatcher.ts";
 import { GatewaySession } from "./gateway-session.ts";
 import { ModelBook } from "./model-book.ts";
+import type { Weights } from "./model-version.ts";
 import { type BrokerObserver, NO_OBSERVER } from "./observer.ts";
 import { Outbox } from "./outbox.ts";
 import type { PeerSession } from "./peer-session.ts";
@@ -71,8 +72,8 @@ export type BrokerOptions = Omit<DispatcherOptions, "observer"> & {
   /** Measures what happens; nothing by default. */
   readonly observer?: BrokerObserver;
   readonly instance: string;
-  /** See `Backlog`; a default holds without. */
-  readonly classWeights?: readonly number[];
+  /** A default holds without. */
+  readonly weights?: Weights;
   /** Curves that were measured before; those of a kind of worker that comes fill in for what was not measured since. */
   readonly curves?: readonly KeptCurve[];
   /** Of this life of it: 16 hex digits. */
@@ -122,7 +123,7 @@ export class Broker {
 
   constructor(options: BrokerOptions) {
     this.#options = options;
-    this.models = new ModelBook(options.classWeights, options.curves);
+    this.models = new ModelBook(options.weights, options.curves);
     const { observer = NO_OBSERVER } = options;
     this.#observer = observer;
     const outbox = new Outbox((session, message) => this.#send(session, message));
@@ -190,7 +191,7 @@ export class Broker {
       case "drain":
         if (this.state !== "serving") return;
         this.state = "draining";
-        this.#dispatcher.close({ code: "draining", text: SHUTTING_DOWN });
+        this.#dispatcher.close(SHUTTING_DOWN);
         for (const gateway of this.#sessions.gateway.values()) this.#send(gateway, drainMessage(event.reason));
     }
   }

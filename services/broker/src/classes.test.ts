@@ -47,7 +47,7 @@ test("what would be late in the batch of a more urgent class has one of its own"
 });
 
 test("a less urgent class does not starve, whatever comes before it", () => {
-  const driver = new BrokerDriver({ classWeights: [2, 1, 1] });
+  const driver = new BrokerDriver({ weights: { classes: [2, 1, 1], tenants: new Map() } });
   const [gateway, worker] = [driver.gateway(), driver.worker("w", { curveMs, models, credit: 1 })];
   let next = 0;
   const urgent = (count: number): void =>

@@ -5,6 +5,12 @@ import { z } from "zod";
 
 const port = z.number().int().min(0).max(65_535);
 
+/** An item of `tenantWeights`. */
+export function toTenantWeight(text: string): readonly [name: string, weight: number] {
+  const at = text.lastIndexOf("=");
+  return [text.slice(0, at), Number(text.slice(at + 1))];
+}
+
 /** Every option of the broker. */
 export const OPTIONS = defineOptions({
   ...COMMON_OPTIONS,
@@ -31,6 +37,16 @@ export const OPTIONS = defineOptions({
     schema: z.string(),
     default: "",
     doc: "File with measured batch times, as GET /curves shows them: where they are of the worker's kind they count until there are samples. Empty means none.",
+  },
+  tenantWeights: {
+    schema: z.array(
+      z
+        .string()
+        .regex(/^[^=]{1,256}=\d{1,4}(\.\d{1,3})?$/, "must be NAME=WEIGHT")
+        .refine((text) => toTenantWeight(text)[1] > 0, "a weight must be above 0"),
+    ),
+    default: [],
+    doc: "Weights of tenants, as NAME=WEIGHT: in overload each gets its part of what is let in of a class. All others have 1.",
   },
   queueRowsMax: {
     schema: z.number().int().min(1).max(10_000_000),

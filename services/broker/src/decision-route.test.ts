@@ -52,7 +52,7 @@ test("what is not served is told, too: refused, shed, expired, handed back, lost
   const [gateway, worker] = [driver.gateway(), driver.worker("w", { curveMs: [[1, 10]], credit: 0 })];
   gateway.submit([1, 2, 3, 4], { budgetUs: 30_000 });
   driver.decide();
-  expect(ask(driver, "model=m").decisions).toMatchObject([{ decision: "refused", why: "queue_full", count: 2 }]);
+  expect(ask(driver, "model=m").decisions).toMatchObject([{ decision: "refused", why: "rows_full", count: 2 }]);
   driver.advance(31);
   expect(ask(driver, "model=m").decisions[0]).toMatchObject({
     decision: "expired",

@@ -553,8 +553,11 @@ test("what cannot be in time behind what leaves before it is refused at the door
   expect(reject!.items).toMatchObject([{ request: 100, code: ERROR_CODES.shed.number }]);
   expect(reject!.items[0]!.retryAfterMs).toBe(2);
   gateway.submit([101], { budgetUs: 150_000 });
-  // The most urgent of all: the others may wait, so they do not count.
+  // It would be in time, but those that were let in before it would not: a shorter budget opens no door.
   gateway.submit([102], { budgetUs: 30_000 });
+  expect(gateway.take("REJECT")).toMatchObject([{ items: [{ request: 102, code: ERROR_CODES.shed.number }] }]);
+  // A more urgent class does not ask what it makes late.
+  gateway.submit([102], { budgetUs: 30_000, priority: 1 });
   expect(gateway.take("REJECT")).toEqual([]);
   const [staged] = worker.jobs();
   worker.answer(running!, 17);

@@ -8,7 +8,7 @@ import {
   type SubmitItem,
 } from "@millrace/protocol";
 import { EdfQueue, isDue, planBatch, type Queued, TIMER_GRAIN_MS } from "@millrace/scheduling";
-import { Admission, type AdmissionOptions, type Refusal, shedding, UNKNOWN_ROUTE } from "./admission.ts";
+import { Admission, type AdmissionOptions, type DisplacementReason, shedding, UNKNOWN_ROUTE } from "./admission.ts";
 import { explainHeld, explainRefused, explainSent, explainSuspect } from "./explanation.ts";
 import type { GatewaySession } from "./gateway-session.ts";
 import type { ModelBook } from "./model-book.ts";
@@ -71,27 +71,31 @@ export class Dispatcher {
   }
 
   /** Refuses every new request from now on. */
-  close(why: Refusal): void {
-    this.#admission.close(why);
+  close(text: string): void {
+    this.#admission.close(text);
   }
 
   submit(gateway: GatewaySession, item: SubmitItem, nowMs: number): void {
     // The number is open: its one answer is still to come.
     if (gateway.requests.has(item.request)) return;
     const model = this.#models.byRoute(item.route);
-    const refusal = this.#admission.refusalOf(model, item, nowMs);
-    if (model === undefined || refusal !== undefined) {
-      const why = refusal ?? UNKNOWN_ROUTE;
+    const verdict = this.#admission.judge(model, item, nowMs);
+    if (verdict !== undefined && "victims" in verdict) {
+      for (const victim of verdict.victims) this.#displace(victim, verdict.why, nowMs);
+    } else if (model === undefined || verdict !== undefined) {
+      const why = verdict ?? UNKNOWN_ROUTE;
       this.#observer.refused(model, why.code, nowMs);
       if (model !== undefined) explainRefused(model, why, nowMs);
       model?.totals.refused();
       return this.#outbox.reject(gateway, rejectItem({ item, queueMs: 0, retryMs: 0 }, why));
     }
-    const request = createRequest({ gateway, model, item }, nowMs);
+    const request = createRequest({ gateway, model: model!, item }, nowMs);
     gateway.requests.set(item.request, request);
-    model.open++;
+    model!.open++;
     this.#admission.took(item);
-    model.rate.record(item.rows, nowMs);
+    model!.rate.record(item.rows, nowMs);
+    const shares = model!.tenants[request.classIndex]!;
+    shares.charge(shares.find(item.tenant), request);
     this.#observer.submitted(request);
     this.#enqueue(request);
   }
@@ -267,6 +271,14 @@ export class Dispatcher {
     this.#outbox.reject(request.gateway, rejectItem(request, shedding(request.model)));
   }
 
+  /** A request that waits gives its place to a new one. */
+  #displace(request: Request, why: DisplacementReason, nowMs: number): void {
+    const { backlog, decisions } = request.model;
+    backlog.remove(request);
+    decisions.turnedAway("shed", why, nowMs);
+    this.#shed(request, nowMs);
+  }
+
   #sendSuspect(model: ModelVersion, nowMs: number): boolean {
     const slot = chooseLoneSlot(model, this.#reserved.workers);
     const suspect = slot === undefined ? undefined : model.suspects.pop();
@@ -283,6 +295,7 @@ export class Dispatcher {
       request.queueMs += nowMs - request.sinceMs;
       request.sinceMs = nowMs;
       request.state = "dispatched";
+      request.model.tenants[request.classIndex]!.leaves(request);
       request.batch = batch;
       request.attempts++;
     }
@@ -353,6 +366,7 @@ export class Dispatcher {
     request.batch = undefined;
     request.gateway.requests.delete(request.item.request);
     request.model.open--;
+    request.model.tenants[request.classIndex]!.refund(request);
     this.#admission.ended(request.item);
   }
 }

@@ -39,8 +39,8 @@ export function explainHeld(model: ModelVersion, plan: ExplainedPlan & { action:
 }
 
 export function explainRefused({ decisions }: ModelVersion, why: Refusal, nowMs: number): void {
-  const entry = decisions.turnedAway("refused", why.code, nowMs);
-  if (why.code === "shed" && why.retryAfterMs !== undefined) decisions.slackWas(entry, -why.retryAfterMs);
+  const entry = decisions.turnedAway("refused", why.why, nowMs);
+  if (why.lateByMs !== undefined) decisions.slackWas(entry, -why.lateByMs);
 }
 
 type SentGrounds = Readonly<

@@ -14,7 +14,7 @@ import {
 } from "@millrace/runtime";
 import { parseCurvePage } from "@millrace/scheduling";
 import packageJson from "../package.json" with { type: "json" };
-import { OPTIONS } from "./config.ts";
+import { OPTIONS, toTenantWeight } from "./config.ts";
 import { decisionsOf } from "./decision-route.ts";
 import { Dashboard } from "./dashboard/dashboard.ts";
 import { BROKER_METRICS } from "./metric-table.ts";
@@ -54,7 +54,7 @@ export async function main(argv: string[]): Promise<void> {
   lifecycle.onDrain(() => admin.close());
   server = await BrokerServer.start({
     instance: name,
-    classWeights: options.classWeights,
+    weights: { classes: options.classWeights, tenants: new Map(options.tenantWeights.map(toTenantWeight)) },
     curves,
     queueRowsMax: options.queueRowsMax,
     queueBytesMax: options.queueBytesMax,

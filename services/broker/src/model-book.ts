@@ -1,6 +1,6 @@
 import { compareVersions, encodeMessage, LIMITS, type MessageOf, type ModelDescription } from "@millrace/protocol";
 import { type CurvePage, curvePage, type KeptCurve } from "@millrace/scheduling";
-import { ModelVersion } from "./model-version.ts";
+import { ModelVersion, type Weights } from "./model-version.ts";
 import type { WorkerSession } from "./worker-session.ts";
 
 /** Bytes of all descriptions together: ROUTES has to fit the header of one message. */
@@ -15,16 +15,16 @@ type Entry = { readonly version: ModelVersion; readonly name: string; bytes: num
 export class ModelBook {
   readonly #byRoute = new Map<number, Entry>();
   readonly #byName = new Map<string, Entry>();
-  readonly #classWeights: readonly number[] | undefined;
+  readonly #weights: Weights | undefined;
   /** Curves that were measured before, by kind of worker. */
   readonly #kept: ReadonlyMap<string, readonly KeptCurve[]>;
   #bytes = 0;
   #routes = 0;
   #revision = 0;
 
-  /** `classWeights`: of every version's backlog. `kept`: curves that were measured before, of any kind of worker. */
-  constructor(classWeights?: readonly number[], kept: readonly KeptCurve[] = []) {
-    this.#classWeights = classWeights;
+  /** `weights`: of every version. `kept`: curves that were measured before, of any kind of worker. */
+  constructor(weights?: Weights, kept: readonly KeptCurve[] = []) {
+    this.#weights = weights;
     this.#kept = Map.groupBy(kept, ({ fingerprint }) => fingerprint);
   }
 
@@ -131,7 +131,7 @@ export class ModelBook {
       return known.version;
     }
     const entry = {
-      version: new ModelVersion(this.#routes++, description, this.#classWeights),
+      version: new ModelVersion(this.#routes++, description, this.#weights),
       name: nameOf(description),
       bytes,
     };

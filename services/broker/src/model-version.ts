@@ -2,12 +2,14 @@ import type { AnnouncedPoint, ModelDescription, WorkerModel } from "@millrace/pr
 import {
   ArrivalRate,
   Backlog,
+  CLASS_WEIGHTS_DEFAULT,
   Curve,
   type CurveOwner,
   type CurvePoint,
   EdfQueue,
   FairShare,
   RATE_WINDOW_MS,
+  TenantShares,
 } from "@millrace/scheduling";
 import { DecisionLog } from "./decision-log.ts";
 import { ModelTotals } from "./model-totals.ts";
@@ -24,11 +26,18 @@ const PACE_WEIGHT = 0.1;
 export const RETRY_AFTER_DEFAULT_MS = 1_000;
 const RETRY_AFTER_MAX_MS = 60_000;
 
+/** Of the classes, the most urgent first (see `Backlog`), and of tenants by name (see `TenantShares`). */
+export type Weights = { readonly classes: readonly number[]; readonly tenants: ReadonlyMap<string, number> };
+
+export const DEFAULT_WEIGHTS: Weights = { classes: CLASS_WEIGHTS_DEFAULT, tenants: new Map() };
+
 /** One version of a model: who serves it, what waits for it, how fast it is. It outlives its workers. */
 export class ModelVersion {
   /** The number that ROUTES gave it; never given to another version. */
   readonly route: number;
   readonly backlog: Backlog<Request>;
+  /** Who has had how much, by class. */
+  readonly tenants: readonly TenantShares<Request>[];
   /** Requests that were on a worker that was lost: each waits for a worker of its own. */
   readonly suspects = new EdfQueue<Request>();
   /** How fast rows of new requests come. */
@@ -56,11 +65,11 @@ export class ModelVersion {
 
   #description: ModelDescription;
 
-  /** `classWeights`: see `Backlog`. */
-  constructor(route: number, description: ModelDescription, classWeights?: readonly number[]) {
+  constructor(route: number, description: ModelDescription, weights: Weights = DEFAULT_WEIGHTS) {
     this.route = route;
     this.#description = description;
-    this.backlog = new Backlog(description.maxBatchSize, classWeights);
+    this.backlog = new Backlog(description.maxBatchSize, weights.classes);
+    this.tenants = weights.classes.map(() => new TenantShares(weights.tenants));
   }
 
   get description(): ModelDescription {

@@ -33,7 +33,10 @@ export function answerItem(request: Request, item: ResultItem): ResultItem {
   return { ...item, request: number, attempt, ...times };
 }
 
-export function rejectItem(request: Pick<Request, "item" | "queueMs" | "retryMs">, why: Refusal): RejectItem {
+export function rejectItem(
+  request: Pick<Request, "item" | "queueMs" | "retryMs">,
+  why: Pick<Refusal, "code" | "text" | "retryAfterMs">,
+): RejectItem {
   return {
     request: request.item.request,
     attempt: request.item.attempt,

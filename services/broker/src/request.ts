@@ -1,5 +1,5 @@
 import { classOf, type SubmitItem } from "@millrace/protocol";
-import type { Classed } from "@millrace/scheduling";
+import type { Account, Classed } from "@millrace/scheduling";
 import type { GatewaySession } from "./gateway-session.ts";
 import type { ModelVersion } from "./model-version.ts";
 import type { Batch } from "./worker-session.ts";
@@ -34,6 +34,11 @@ export type Request = Classed & {
   failures: number;
   /** A suspect: it was on a worker that was lost, and runs alone from then on. */
   alone: boolean;
+  /** Where its tenant's share is counted while it waits for the first time; kept by `TenantShares`. */
+  account: Account<Request> | undefined;
+  start: number;
+  newer: Request | undefined;
+  older: Request | undefined;
 };
 
 /** What a request keeps in memory: its payload and the descriptors that are only passed on. */
@@ -64,5 +69,9 @@ export function createRequest(
     attempts: 0,
     failures: 0,
     alone: false,
+    account: undefined,
+    start: 0,
+    newer: undefined,
+    older: undefined,
   };
 }
