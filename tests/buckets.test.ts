@@ -57,6 +57,10 @@ test("what is longer than the largest bucket is refused with the limits, and a m
   await writeFile(join(folder.path, "masked", "model.yaml"), maskedManifest({ sizes: SIZES, maxBatchSize: 32 }));
   await using system = await DevSystem.start({ models: folder.path, args: ["--threads", "1"] });
   onTestFailed(() => console.error(system.process.log.tail()));
+  // Zeros in the place of the mask would be no example.
+  const example = await system.process.log.waitFor(/^curl /);
+  expect(example).toContain('"tokens"');
+  expect(example).not.toContain('"mask"');
   const infer = async (...inputs: readonly [name: string, data: readonly number[]][]) => {
     const tensors = inputs.map(([name, data]) => ({ name, datatype: "INT64", shape: [1, data.length], data }));
     const response = await fetch(`${system.url}/v2/models/masked/infer`, {

@@ -32,12 +32,16 @@ export async function probeIndex(url: string): Promise<readonly IndexEntry[] | u
   });
 }
 
-/** The inputs of a model's default version; undefined where the gateway does not give them. */
+/** The inputs that a model's default version needs; undefined where the gateway does not give them. */
 export async function probeInputs(url: string, model: string): Promise<readonly InputMetadata[] | undefined> {
-  const { status, body } = await exchange(`${url}/v2/models/${encodeURIComponent(model)}`, "GET");
+  const modelUrl = `${url}/v2/models/${encodeURIComponent(model)}`;
+  const { status, body } = await exchange(modelUrl, "GET");
   const inputs = propertyOf(body, "inputs");
   if (status !== 200 || !Array.isArray(inputs)) return undefined;
-  return inputs.map((input: unknown) => {
+  const configured = propertyOf((await exchange(`${modelUrl}/config`, "GET")).body, "input");
+  const optional = (Array.isArray(configured) ? configured : []).filter((one) => propertyOf(one, "optional") === true);
+  const needed = inputs.filter((input) => !optional.some((one) => textOf(one, "name") === textOf(input, "name")));
+  return needed.map((input: unknown) => {
     const shape = propertyOf(input, "shape");
     return {
       name: textOf(input, "name"),

@@ -64,7 +64,7 @@ export class BrokerInference implements Inference {
       dnsServers,
       hello: hello(options.instance),
       load: () => ({
-        queuedRows: this.#pending.size,
+        queuedRows: this.#pending.rows,
         runningBatches: 0,
         oldestMs: 0,
         progressAgeMs: 0,

@@ -1,4 +1,5 @@
 import type { Datatype, ModelDescription, TensorSpec } from "@millrace/protocol";
+import { isOptional } from "./input-set.ts";
 
 /**
  * A model's configuration as Triton's clients read it: what perf_analyzer needs, and nothing made up. Pure.
@@ -13,7 +14,10 @@ export function modelConfig(model: ModelDescription): object {
     backend: platform === "onnxruntime_onnx" ? "onnxruntime" : platform,
     // 0: the first dimension is not the batch.
     max_batch_size: batching ? maxBatchSize : 0,
-    input: inputs.map((spec) => tensorConfig(spec, batching)),
+    input: inputs.map((spec, position) => ({
+      ...tensorConfig(spec, batching),
+      ...(isOptional(model, position) ? { optional: true } : {}),
+    })),
     output: outputs.map((spec) => tensorConfig(spec, batching)),
     ...(batching ? { dynamic_batching: {} } : {}),
   };

@@ -59,6 +59,7 @@ export class PendingTable {
   readonly #deadlines = new DeadlineWheel<Pending>();
   #unsent: Pending[] = [];
   #numbers = 0;
+  #rows = 0;
 
   /** `retries`: bounds what is sent again. */
   constructor(routes: RouteTable, retries: RetryBudget) {
@@ -68,6 +69,11 @@ export class PendingTable {
 
   get size(): number {
     return this.#byNumber.size;
+  }
+
+  /** Rows of all of them. */
+  get rows(): number {
+    return this.#rows;
   }
 
   get hasUnsent(): boolean {
@@ -90,6 +96,7 @@ export class PendingTable {
     };
     this.#retries.count(nowMs);
     this.#byNumber.set(pending.number, pending);
+    this.#rows += request.rows;
     this.#deadlines.add(pending);
     this.#unsent.push(pending);
     return pending;
@@ -284,6 +291,7 @@ export class PendingTable {
   #end(pending: Pending): void {
     pending.state = "ended";
     this.#byNumber.delete(pending.number);
+    this.#rows -= pending.request.rows;
     this.#deadlines.remove(pending);
   }
 }

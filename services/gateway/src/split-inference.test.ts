@@ -139,6 +139,7 @@ test("a request of more rows than a run has one answer, its rows in order, with 
   const { values } = world.submit(10);
   world.flush();
   expect(world.held.map(({ rows }) => rows)).toEqual([4, 4, 2]);
+  expect(world.table.rows).toBe(10);
   expect(new Set(world.held.map(({ budgetUs }) => budgetUs)).size).toBe(1);
   const [first, second, third] = world.held;
   world.nowMs = 20;
@@ -294,7 +295,7 @@ test("whatever a broker does, each request ends once, its rows are its own, and 
       world.nowMs += 1_000;
       world.expire();
       await turn();
-      expect([world.table.size, world.held]).toEqual([0, []]);
+      expect([world.table.size, world.table.rows, world.held]).toEqual([0, 0, []]);
       for (const { place, values } of submitted) {
         const answers = world.endings[place]!;
         expect(answers.length).toBe(cancelled.has(place) ? 0 : 1);

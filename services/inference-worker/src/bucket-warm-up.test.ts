@@ -123,6 +123,21 @@ test("an output that is not cut back is another one, and one that does not follo
   await hosted.unload();
 });
 
+test("the simulated device is padded with zeros, which its sums do not count", async () => {
+  const tensors =
+    "inputs: [{ name: x, datatype: FP32, shape: [-1, -1] }], outputs: [{ name: y, datatype: FP32, shape: [-1, 2] }]";
+  const manifest = (padding: string): string =>
+    `platform: simulated\nsimulated: { ${tensors} }\nbuckets: [{ sizes: [4, 8], inputs: { x: 1 } }]\n${padding}`;
+  const loadSimulated = async (text: string): Promise<HostedModel> => {
+    const parsed = parseManifest(text);
+    return HostedModel.load(await createRunner({ platform: "simulated", device: parsed.simulated! }, 1), parsed);
+  };
+  const padded = await loadSimulated(manifest(""));
+  expect(padded.loaded).toMatchObject({ paddingReason: "", buckets: [{ bucket: "4" }, { bucket: "8" }] });
+  const counted = await loadSimulated(manifest("padding: { x: 1 }"));
+  expect(counted.loaded.paddingReason).toMatch(/^its output "y" is another one when the input is padded/);
+});
+
 test("a model that cannot be batched is not padded", async () => {
   const hosted = await load(maskedModel(), `${MASKED}batching: false\n`);
   expect(hosted.loaded).toMatchObject({ batching: false, padding: undefined, paddingReason: "it is not batched" });

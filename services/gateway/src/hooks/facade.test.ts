@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { testModel } from "../testing.ts";
-import { facadeOf } from "./facade.ts";
+import { facadeOf, readModelInputs } from "./facade.ts";
 import type { Hooks } from "./hook-module.ts";
 
 test("what bounds and pads a model's inputs holds for clients only where they send these inputs", () => {
@@ -19,4 +19,22 @@ test("what bounds and pads a model's inputs holds for clients only where they se
     axes: [],
     optionalInputs: [],
   });
+});
+
+test("a hook may leave out what a client may leave out", () => {
+  const ints = { datatype: "INT8", shape: [-1, -1] } as const;
+  const inputs = [
+    { name: "mask", ...ints },
+    { name: "tokens", ...ints },
+  ];
+  const axes = [{ sizes: [4], inputs: [{ tensor: 1, dimension: 1 }] }];
+  const model = testModel({ inputs, axes, optionalInputs: [0] });
+  const tokens = { shape: [1, 2], data: [1, 2] };
+  const names = (given: object) => {
+    const set = readModelInputs(model, given);
+    return typeof set === "string" ? set : set.inputs.map(({ name }) => name);
+  };
+  expect(names({ tokens })).toEqual(["tokens"]);
+  expect(names({ tokens, mask: tokens })).toEqual(["mask", "tokens"]);
+  expect(names({ mask: tokens })).toBe('it gave no "tokens"');
 });

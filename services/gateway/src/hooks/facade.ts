@@ -1,5 +1,6 @@
 import { FREE, type ModelDescription, type Tensor, type TensorSpec } from "@millrace/protocol";
-import { assembleInputs, checkShape, type InputSet } from "../input-set.ts";
+import { assembleInputs, checkShape, type InputSet, isOptional } from "../input-set.ts";
+import { isObject } from "../json-body.ts";
 import { quote, Refusal } from "../refusal.ts";
 import { fromHookTensors } from "./hook-tensor.ts";
 import type { Hooks } from "./hook-module.ts";
@@ -30,10 +31,13 @@ function signatureFault({ batching }: ModelDescription, { inputs = [], outputs =
 
 /** What `preprocess` has given, as inputs of the model; or what is wrong with it, for the hook's author. */
 export function readModelInputs(model: ModelDescription, given: unknown): InputSet | string {
-  const tensors = fromHookTensors(model.inputs, given);
+  const specs = model.inputs.filter(
+    ({ name }, at) => !isOptional(model, at) || (isObject(given) && Object.hasOwn(given, name)),
+  );
+  const tensors = fromHookTensors(specs, given);
   if (typeof tensors === "string") return tensors;
   for (const [i, tensor] of tensors.entries()) {
-    const refusal = checkShape(model, model.inputs[i]!, tensor.shape);
+    const refusal = checkShape(model, specs[i]!, tensor.shape);
     if (refusal !== undefined) return refusal.message;
   }
   const set = assembleInputs(model, tensors);
