@@ -119,3 +119,87 @@ test("seeds that cannot be are ignored", () => {
   curve.seed([{ ...good, q95Ms: 0.5, samples: 1e9 }]);
   expect(curve.points()).toEqual([{ rows: 1, q50Ms: 1, q95Ms: 1, samples: CURVE_SAMPLES }]);
 });
+
+/** Batch times of a device: (a + b · rows) · a factor around 1, with a long upper tail. Median factor 1. */
+function device(seed: number, shape: { readonly aMs: number; readonly bMs: number; readonly spread: number }) {
+  let state = seed >>> 0;
+  const uniform = (): number => (state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0) / 2 ** 32;
+  const gaussian = (): number => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
+  return {
+    uniform,
+    timeMs: (rows: number): number => (shape.aMs + shape.bMs * rows) * Math.exp(shape.spread * gaussian()),
+  };
+}
+
+const arbitraryDevice = fc
+  .record({
+    seed: fc.nat({ max: 2 ** 31 }),
+    aMs: fc.double({ min: 0.05, max: 20, noNaN: true }),
+    bMs: fc.double({ min: 0.01, max: 5, noNaN: true }),
+    spread: fc.double({ min: 0.01, max: 0.5, noNaN: true }),
+  })
+  .map(({ seed, ...shape }) => device(seed, shape));
+
+test("predictions hold what they say: as many runs as the quantile says are not slower, within 3 %", () => {
+  const sizes = [1, 3, 8, 40];
+  fc.assert(
+    fc.property(arbitraryDevice, ({ uniform, timeMs }) => {
+      const curve = new Curve();
+      const pick = (): number => sizes[Math.floor(uniform() * sizes.length)]!;
+      for (const rows of sizes) for (let i = 0; i < CURVE_SAMPLES; i++) curve.record(rows, timeMs(rows));
+      const held = { q50: 0, q95: 0, q99: 0 };
+      const runs = 12_000;
+      for (let i = 0; i < runs; i++) {
+        const rows = pick();
+        const ms = timeMs(rows);
+        const { q50Ms, q95Ms } = curve.predict(rows)!;
+        if (ms <= q50Ms) held.q50++;
+        if (ms <= q95Ms) held.q95++;
+        if (ms <= curve.predict(rows, 0.99)!.q95Ms) held.q99++;
+        curve.record(rows, ms);
+      }
+      expect(Math.abs(held.q50 / runs - 0.5)).toBeLessThan(0.03);
+      expect(Math.abs(held.q95 / runs - 0.95)).toBeLessThan(0.03);
+      expect(Math.abs(held.q99 / runs - 0.99)).toBeLessThan(0.03);
+    }),
+    { numRuns: 20 },
+  );
+});
+
+test("twice the time is learned within 64 runs of a size: nothing of what was before is left in the prediction", () => {
+  const sizes = fc.uniqueArray(fc.integer({ min: 1, max: 64 }), { minLength: 1, maxLength: 4 });
+  fc.assert(
+    fc.property(arbitraryDevice, sizes, ({ timeMs }, sizes) => {
+      const [curve, fresh] = [new Curve(), new Curve()];
+      for (const rows of sizes) for (let i = 0; i < 200; i++) curve.record(rows, timeMs(rows));
+      for (const upper of [0.95, 0.99] as const) curve.predict(7, upper);
+      for (const rows of sizes) {
+        for (let i = 0; i < CURVE_SAMPLES; i++) {
+          const ms = 2 * timeMs(rows);
+          curve.record(rows, ms);
+          fresh.record(rows, ms);
+        }
+      }
+      expect(curve.points()).toEqual(fresh.points());
+      for (const upper of [0.95, 0.99] as const) expect(curve.predict(7, upper)).toEqual(fresh.predict(7, upper));
+    }),
+  );
+});
+
+test("predictions are positive and rise with the rows, also of the 99th percentile", () => {
+  const sample = fc.tuple(fc.integer({ min: 1, max: 64 }), fc.double({ min: 0.001, max: 1000, noNaN: true }));
+  fc.assert(
+    fc.property(fc.array(sample, { minLength: 1, maxLength: 300 }), (samples) => {
+      const curve = new Curve();
+      for (const [rows, ms] of samples) curve.record(rows, ms);
+      let beforeMs = 0;
+      for (let rows = 1; rows <= 100; rows++) {
+        const { q50Ms, q95Ms } = curve.predict(rows, 0.99)!;
+        expect(q50Ms).toBeGreaterThan(0);
+        expect(q95Ms).toBeGreaterThanOrEqual(curve.predict(rows)!.q95Ms - 1e-9);
+        expect(q95Ms).toBeGreaterThanOrEqual(beforeMs - 1e-9);
+        beforeMs = q95Ms;
+      }
+    }),
+  );
+});

@@ -1,3 +1,5 @@
+import type { UpperQuantile } from "./late-share.ts";
+
 /** How many of the latest samples of one batch size count. */
 export const CURVE_SAMPLES = 64;
 
@@ -10,7 +12,7 @@ const ROWS_MAX = 2 ** 32;
  */
 const SEED_STRIDE = 67;
 
-/** Predicted compute time of a batch size, in ms: the median, and an upper quantile to plan with. */
+/** Predicted compute time of a batch size, in ms: the median, and the upper quantile to plan with, 0.95 where no other was asked for. */
 export type Prediction = { readonly q50Ms: number; readonly q95Ms: number };
 
 /** A batch time as fixed cost and cost a row, L(n) ≈ fixedMs + rowMs · n; neither is negative. */
@@ -34,6 +36,8 @@ type Size = { readonly rows: number; readonly ring: number[]; readonly sorted: n
 export class Curve {
   readonly #sizes: Size[] = [];
   #points: CurvePoint[] | undefined;
+  /** As the points, but with the 99th percentile for the upper one; made when it is asked for. */
+  #strictPoints: CurvePoint[] | undefined;
   #line: Line | undefined;
 
   /** Adds the compute time of one batch. `rows` ≥ 1; times that are not positive numbers are ignored. */
@@ -66,12 +70,16 @@ export class Curve {
     ring[size.next] = computeMs;
     size.next = (size.next + 1) % CURVE_SAMPLES;
     this.#points = undefined;
+    this.#strictPoints = undefined;
     this.#line = undefined;
   }
 
-  /** The predicted compute time of `rows` rows, or undefined before the first sample. */
-  predict(rows: number): Prediction | undefined {
-    const points = this.points();
+  /**
+   * The predicted compute time of `rows` rows, or undefined before the first sample. `upper`: the quantile in the place of
+   * `q95Ms`; of 64 samples the 99th percentile is the slowest.
+   */
+  predict(rows: number, upper: UpperQuantile = 0.95): Prediction | undefined {
+    const points = upper === 0.95 ? this.points() : (this.#strictPoints ??= this.#fit(upper));
     const first = points[0];
     const last = points.at(-1);
     if (first === undefined || last === undefined || rows <= first.rows) return first;
@@ -90,16 +98,19 @@ export class Curve {
 
   /** The measured sizes in ascending order, monotone in both quantiles. */
   points(): readonly CurvePoint[] {
-    if (this.#points !== undefined) return this.#points;
+    return (this.#points ??= this.#fit(0.95));
+  }
+
+  #fit(upper: UpperQuantile): CurvePoint[] {
     const q50sMs = ascending(this.#sizes, 0.5);
-    const q95sMs = ascending(this.#sizes, 0.95);
-    return (this.#points = this.#sizes.map(({ rows, sorted }, i) => ({
+    const uppersMs = ascending(this.#sizes, upper);
+    return this.#sizes.map(({ rows, sorted }, i) => ({
       rows,
       samples: sorted.length,
       q50Ms: q50sMs[i]!,
       // The fit keeps them in order but for the last bits.
-      q95Ms: Math.max(q50sMs[i]!, q95sMs[i]!),
-    })));
+      q95Ms: Math.max(q50sMs[i]!, uppersMs[i]!),
+    }));
   }
 
   #sizeOf(rows: number): Size {

@@ -195,12 +195,13 @@ function latenessOf(model: ModelVersion, item: SubmitItem, nowMs: number): Laten
   if (first === undefined || (backlog.rows === 0 && first.slot.batches.length === 0)) return undefined;
   const { model: description, fingerprint } = first.slot.worker.models.get(model)!;
   const curve = model.curve(item.bucket, fingerprint);
+  const upper = model.lateShare.quantile;
   const backdrop: Omit<Backdrop, "aheadRows"> = {
     rows: item.rows,
     rowsMax: rowsOfRun(description, item),
     slots: model.slots,
     freeInMs: first.freeInMs,
-    predict: (rows) => curve.predict(rows),
+    predict: (rows) => curve.predict(rows, upper),
   };
   const finishBehind = (aheadRows: number): number => finishInMs({ ...backdrop, aheadRows }) ?? 0;
   const lateBehind = (aheadRows: number): number => finishBehind(aheadRows) - budgetMs;

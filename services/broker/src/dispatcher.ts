@@ -117,6 +117,7 @@ export class Dispatcher {
     worker.retire(batch, nowMs);
     worker.grantSlot(batch.slot, message.granted);
     learn(batch, message, nowMs);
+    batch.model.lateShare.record(batch.requests.length, lateOf(batch, nowMs));
     const run = runOf(batch, message, nowMs);
     batch.model.decisions.ended(batch.decision, "answered", run);
     settleFor(batch, run.computeMs);
@@ -394,6 +395,13 @@ function formBatch(plan: { id: number; slot: Slot; requests: readonly Request[] 
   const predicted = { predictedMs, predictedEndMs: startMs(slot, nowMs) + predictedMs };
   const sent = { dispatchedMs: nowMs, toIdleSlot: slot.batches.length === 0 };
   return { ...plan, model, bucket, curve, rows, bytes, isIsolated, ...predicted, ...sent, decision: -1 };
+}
+
+/** How many requests of a batch are past their deadline, which the plan had said it would meet. */
+function lateOf({ requests }: Batch, nowMs: number): number {
+  let late = 0;
+  for (const { deadlineMs } of requests) if (deadlineMs < nowMs) late++;
+  return late;
 }
 
 /** What a batch teaches: only one that ran as it was sent, and in a time that can be. */

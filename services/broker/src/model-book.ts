@@ -107,6 +107,7 @@ export class ModelBook {
       reason: version.description.reason,
       workers: [...version.workers].map((worker) => worker.instance),
       queued_rows: version.queuedRows,
+      planned_quantile: version.lateShare.quantile,
       curves: Array.from(version.curves(), ({ bucket, fingerprint, curve }) => ({
         bucket,
         fingerprint,

@@ -8,6 +8,7 @@ import {
   type CurvePoint,
   EdfQueue,
   FairShare,
+  LateShare,
   RATE_WINDOW_MS,
   TenantShares,
 } from "@millrace/scheduling";
@@ -47,6 +48,8 @@ export class ModelVersion {
   readonly totals = new ModelTotals();
   /** What its batches have cost beside those of the models that it shares slots with. */
   readonly fairShare = new FairShare();
+  /** How often answers came too late, and how sure plans have to be. */
+  readonly lateShare = new LateShare();
   /** When a batch last left. */
   lastDispatchMs = -Infinity;
   /** Its requests that have not ended, queued or dispatched. */

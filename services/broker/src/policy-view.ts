@@ -14,6 +14,7 @@ export function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {
   const { model: description, fingerprint } = slot.worker.models.get(model)!;
   const curve = model.curve(bucket, fingerprint);
   const { sloMs, maxHoldMs } = model.description;
+  const upper = model.lateShare.quantile;
   const view: BatchView = {
     nowMs,
     startMs: startMs(slot, nowMs),
@@ -24,7 +25,7 @@ export function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {
     waitingRows: model.backlog.headRows,
     fillRows: 0,
     rowsMax: rowsOfRun(description, head.item),
-    predict: (rows) => curve.predict(rows),
+    predict: (rows) => curve.predict(rows, upper),
     line: curve.line(),
     rate: model.rate.at(nowMs),
     slots: model.slots,
