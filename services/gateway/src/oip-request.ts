@@ -10,7 +10,7 @@ import {
 import { ALL_JSON, BlobReader, jsonOf, NO_BLOBS } from "./binary-body.ts";
 import { assembleInputs, checkShape, type InputSet, isOptional } from "./input-set.ts";
 import { buildFromJson, isObject, textOf } from "./json-body.ts";
-import { encodeData, NEEDS_EXACT } from "./json-data.ts";
+import { type DataForm, encodeData, NEEDS_EXACT } from "./json-data.ts";
 import { type OutputChoice, readOutputs } from "./oip-outputs.ts";
 import { PRIORITY_MAX } from "./priority.ts";
 import { parseRawRequest } from "./raw-request.ts";
@@ -118,9 +118,11 @@ function readInputs(
     const spec = specs[at];
     if (spec === undefined) return unknownName("input", name, specs);
     if (tensors[at] !== undefined) return new Refusal("invalid_input", `input ${quote(name)} is given twice`);
-    const tensor = readInput(input, { spec, model, blobs });
-    if (tensor instanceof Refusal || tensor === NEEDS_EXACT) return tensor;
-    tensors[at] = tensor;
+    const form = readForm(input, spec, model);
+    if (form instanceof Refusal) return form;
+    const data = readData(input, form, blobs);
+    if (data instanceof Refusal || data === NEEDS_EXACT) return data;
+    tensors[at] = { name: form.name, datatype: form.datatype, shape: form.shape, data };
   }
   if (given.length === specs.length) return tensors as Tensor[];
   const missing = specs.filter((_, at) => tensors[at] === undefined && !isOptional(model, at));
@@ -128,16 +130,13 @@ function readInputs(
   return new Refusal("invalid_input", `missing input ${missing.map(({ name }) => quote(name)).join(", ")}`);
 }
 
-function readInput(
-  input: Readonly<Record<string, unknown>>,
-  to: { readonly spec: TensorSpec; readonly model: ModelDescription; readonly blobs: BlobReader },
-): Tensor | Refusal | typeof NEEDS_EXACT {
-  const { datatype, shape, data } = input;
-  const { spec, model, blobs } = to;
+/** What the data of an input have to be: its datatype and shape, if they are the model's. */
+function readForm(
+  { datatype, shape }: Readonly<Record<string, unknown>>,
+  spec: TensorSpec,
+  model: ModelDescription,
+): DataForm | Refusal {
   const { name } = spec;
-  const parameters = input.parameters ?? undefined;
-  const blobBytes = parameters === undefined ? undefined : readBlobBytes(name, parameters);
-  if (blobBytes instanceof Refusal) return blobBytes;
   if (datatype !== spec.datatype) return datatypeFault(datatype, spec);
   if (!isShape(shape)) {
     return new Refusal(
@@ -145,21 +144,25 @@ function readInput(
       `input ${quote(name)}: "shape" must be an array of sizes (integers, 0 or more)`,
     );
   }
-  const refusal = checkShape(model, spec, shape);
-  if (refusal !== undefined) return refusal;
-  if (blobBytes !== undefined) {
-    if (data !== undefined && data !== null) {
-      return new Refusal("invalid_input", `input ${quote(name)} has both "data" and "binary_data_size"`);
+  return checkShape(model, spec, shape) ?? { name, datatype: spec.datatype, shape };
+}
+
+function readData(
+  { data, parameters }: Readonly<Record<string, unknown>>,
+  form: DataForm,
+  blobs: BlobReader,
+): Uint8Array | Refusal | typeof NEEDS_EXACT {
+  if (parameters !== undefined && parameters !== null) {
+    const bytes = readBlobBytes(form.name, parameters);
+    if (bytes instanceof Refusal) return bytes;
+    if (bytes !== undefined && data !== undefined && data !== null) {
+      return new Refusal("invalid_input", `input ${quote(form.name)} has both "data" and "binary_data_size"`);
     }
-    return takeBlob({ name, datatype: spec.datatype, shape }, blobBytes, blobs);
+    if (bytes !== undefined) return takeBlob(form, bytes, blobs);
   }
-  if (!Array.isArray(data)) {
-    const given = data === undefined ? "has no data" : `has data that is ${describe(data)}`;
-    return new Refusal("invalid_input", `input ${quote(name)} ${given}; an array is expected`);
-  }
-  const bytes = encodeData({ name, datatype: spec.datatype, shape }, data);
-  if (bytes instanceof Refusal || bytes === NEEDS_EXACT) return bytes;
-  return { name, datatype: spec.datatype, shape, data: bytes };
+  if (Array.isArray(data)) return encodeData(form, data);
+  const given = data === undefined ? "has no data" : `has data that is ${describe(data)}`;
+  return new Refusal("invalid_input", `input ${quote(form.name)} ${given}; an array is expected`);
 }
 
 /** The parameters of an input: how many bytes behind the JSON are its data; undefined = it is in the JSON. */
@@ -183,14 +186,13 @@ function readBlobBytes(name: string, parameters: unknown): number | undefined | 
   return bytes;
 }
 
-function takeBlob(form: Omit<Tensor, "data">, bytes: number, blobs: BlobReader): Tensor | Refusal {
-  const { name, datatype, shape } = form;
+function takeBlob({ name, datatype, shape }: DataForm, bytes: number, blobs: BlobReader): Uint8Array | Refusal {
   const data = blobs.take(bytes);
   if (data === undefined) {
     const text = `input ${quote(name)}: "binary_data_size" is ${bytes}, the body has ${blobs.bytesLeft} bytes left`;
     return new Refusal("invalid_request", text);
   }
-  if (isWellSized(datatype, shape, data)) return { name, datatype, shape, data };
+  if (isWellSized(datatype, shape, data)) return data;
   const elements =
     DATATYPES[datatype].bytes === 0 ? "as many elements" : `${elementCount(shape) * DATATYPES[datatype].bytes} bytes`;
   const text = `input ${quote(name)}: ${datatype} of shape ${shapeText(shape)} needs ${elements}, "binary_data_size" is ${bytes}`;
