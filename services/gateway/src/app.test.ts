@@ -159,7 +159,17 @@ test("TensorFlow Serving's predict and status", async () => {
   const columns = await post(appOf(), "/v1/models/echo:predict", '{"inputs":{"x":[[1,2,3,4]]}}');
   expect(columns.body).toEqual({ outputs: [[1, 2, 3, 4]] });
   expect((await post(app, "/v1/models/none:predict", "{}")).body.code).toBe("model_not_found");
-  expect((await post(app, "/v1/models/echo", "{}")).body.code).toBe("not_found");
+  const bare = await post(app, "/v1/models/echo", "{}");
+  expect([bare.status, bare.headers.get("allow")]).toEqual([405, "GET, HEAD"]);
+  for (const [path, allow] of [
+    ["/v1/models/echo", "GET, HEAD"],
+    ["/v1/models/echo:predict", "POST"],
+    ["/v1/models/echo/versions/2", "GET, HEAD"],
+    ["/v1/models/echo/versions/2:predict", "POST"],
+  ] as const) {
+    const other = await ask(app, path, { method: "DELETE" });
+    expect([other.status, other.headers.get("allow")], path).toEqual([405, allow]);
+  }
   expect((await post(app, "/v1/models/echo:explain", "{}")).body.code).toBe("not_found");
   const ok = { error_code: "OK", error_message: "" };
   expect((await ask(app, "/v1/models/echo")).body).toEqual({

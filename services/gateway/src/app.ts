@@ -208,6 +208,11 @@ function postRoutes({ inference, options }: AppDeps, door: Door): readonly (read
   const infer: Serve = (exchange, c) => serveInference(door, exchange, { form: oipForm, ...modelIn(c) });
   const predict: Serve = (exchange, c) => serveInference(door, exchange, { form: plainForm, ...modelIn(c) });
   const predictTfs = (exchange: Exchange, { part, model }: { part: string; model?: string }): void => {
+    // A name alone is the path of its status.
+    if (!part.includes(":")) {
+      const refusal = new Refusal("method_not_allowed", `"POST" is not allowed here; it is for NAME:predict`);
+      return refuse(exchange, refusal, { observer: door.observer, headers: ["allow", "GET, HEAD"] });
+    }
     const named = nameBeforePredict(part);
     if (named instanceof Refusal) return refuse(exchange, named, door);
     const at = model === undefined ? { name: named, version: "" } : { name: model, version: named };
@@ -240,13 +245,21 @@ function sendOpenApi(exchange: Exchange, { inference, version, metricsPage }: Ap
   exchange.send(200, [], JSON.stringify(openApiDocument(sources)));
 }
 
+/** Two routes of TensorFlow Serving's have one pattern: a verb behind the name takes POST alone, a name without one GET alone. */
+function tfsMethodRefused(path: string): "GET" | "POST" | undefined {
+  if (!path.startsWith("/v1/models/")) return undefined;
+  return /:[^/]*$/.test(path) ? "GET" : "POST";
+}
+
 /** 405 where the path has routes of other methods, which the header `Allow` then names; else 404. */
 function refuseRoute(
   exchange: Exchange,
   { method, path }: { readonly method: string; readonly path: string },
   { app, observer }: { readonly app: Hono<Env>; readonly observer: CallObserver },
 ): void {
-  const allowed = ["GET", "POST"].filter((other) => app.router.match(other, path)[0].length > 0);
+  const allowed = ["GET", "POST"].filter((other) => {
+    return app.router.match(other, path)[0].length > 0 && other !== tfsMethodRefused(path);
+  });
   if (allowed.length === 0) return refuse(exchange, new Refusal("not_found", `no route ${quote(path)}`), { observer });
   if (allowed.includes("GET")) allowed.push("HEAD");
   const refusal = new Refusal("method_not_allowed", `${quote(method)} is not allowed here`);
