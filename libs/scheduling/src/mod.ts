@@ -18,6 +18,7 @@ export {
   targetRows,
 } from "./batch-plan.ts";
 export { type Bucketed, BucketQueue } from "./bucket-queue.ts";
+export { BusyShare } from "./busy-share.ts";
 export { ClassShares } from "./class-shares.ts";
 export { Curve, CURVE_SAMPLES, type CurvePoint, type Line, type Prediction } from "./curve.ts";
 export {

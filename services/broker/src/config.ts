@@ -48,6 +48,11 @@ export const OPTIONS = defineOptions({
     default: [],
     doc: "Weights of tenants, as NAME=WEIGHT: in overload each gets its part of what is let in of a class. All others have 1.",
   },
+  hedgePercent: {
+    schema: z.number().min(0).max(10),
+    default: 0,
+    doc: "Late batches that run a second time on an idle slot of another worker, at most this many in 100, while fewer than 70 % of the slots are busy; the first answer counts. 0: none.",
+  },
   queueRowsMax: {
     schema: z.number().int().min(1).max(10_000_000),
     default: 20_000,

@@ -124,6 +124,7 @@ test("docs/operations.md explains every value and every reason that the log can 
   for (const why of [
     ...BATCH_REASONS,
     "suspect",
+    "hedge",
     "pace",
     "last_safe",
     "max_hold",

@@ -9,13 +9,15 @@ import {
 } from "@millrace/protocol";
 import { EdfQueue, isDue, planBatch, type Queued, TIMER_GRAIN_MS } from "@millrace/scheduling";
 import { Admission, type AdmissionOptions, type DisplacementReason, shedding, UNKNOWN_ROUTE } from "./admission.ts";
-import { explainHeld, explainRefused, explainSent, explainSuspect } from "./explanation.ts";
+import { formBatch, isOf, lateOf, leaveToOther, learn, runOf } from "./batch-run.ts";
+import { explainHedge, explainHeld, explainRefused, explainSent, explainSuspect } from "./explanation.ts";
 import type { GatewaySession } from "./gateway-session.ts";
+import { Hedging } from "./hedging.ts";
 import type { ModelBook } from "./model-book.ts";
 import type { ModelVersion } from "./model-version.ts";
-import type { BatchRun, BrokerObserver, RetryReason } from "./observer.ts";
+import type { BrokerObserver, RetryReason } from "./observer.ts";
 import type { Outbox } from "./outbox.ts";
-import { startMs, viewOf } from "./policy-view.ts";
+import { viewOf } from "./policy-view.ts";
 import { createRequest, type Request } from "./request.ts";
 import { answerItem, jobMessage, rejectItem } from "./request-messages.ts";
 import { chooseLoneSlot, chooseSlot, mayHaveEnded } from "./slot-choice.ts";
@@ -25,6 +27,8 @@ import type { Batch, Slot, WorkerSession } from "./worker-session.ts";
 export type DispatcherOptions = AdmissionOptions & {
   /** For tests: keep every request in the queue for this long, in ms. */
   readonly testHoldMs: number;
+  /** Late batches that may run a second time elsewhere, per 100 batches; 0: none. */
+  readonly hedgePercent?: number;
   readonly observer: BrokerObserver;
 };
 
@@ -51,6 +55,7 @@ export class Dispatcher {
   readonly #waiting = new Set<ModelVersion>();
   /** What is kept free in this turn. */
   readonly #reserved = { workers: new Set<WorkerSession>(), turn: 0 };
+  readonly #hedging: Hedging;
   #batches = 0;
   /** Among models that wait for the same slots, how far the furthest has got; undefined where one waits alone. */
   #furthestMs: number | undefined;
@@ -63,6 +68,7 @@ export class Dispatcher {
     this.#options = options;
     this.#admission = new Admission(options);
     this.#observer = options.observer;
+    this.#hedging = new Hedging(options.hedgePercent ?? 0);
   }
 
   /** Requests that have not ended. */
@@ -114,7 +120,7 @@ export class Dispatcher {
   result(worker: WorkerSession, message: MessageOf<"RESULT">, nowMs: number): void {
     const batch = worker.findBatch(message.batch);
     if (batch === undefined) return;
-    worker.retire(batch, nowMs);
+    this.#retire(batch, nowMs);
     worker.grantSlot(batch.slot, message.granted);
     learn(batch, message, nowMs);
     batch.model.lateShare.record(batch.requests.length, lateOf(batch, nowMs));
@@ -126,8 +132,11 @@ export class Dispatcher {
     const answers = new Map<GatewaySession, ResultItem[]>();
     for (const item of message.items) {
       const request = batch.requests[item.request];
-      // Not of this batch, answered twice, or cancelled meanwhile.
-      if (request?.state !== "dispatched") continue;
+      // Not of this batch, answered twice or elsewhere, or cancelled meanwhile.
+      if (request === undefined || !isOf(batch, request)) continue;
+      // Where a second run goes on, a failure is left to that one.
+      if (item.code !== 0 && leaveToOther(batch, request)) continue;
+      this.#callOff(request, batch);
       this.#end(request);
       this.#observer.answered(request, run, item);
       request.model.totals.answered(request, run, item.code);
@@ -149,7 +158,7 @@ export class Dispatcher {
       });
     }
     for (const request of batch.requests) {
-      if (request.state === "dispatched")
+      if (isOf(batch, request) && !leaveToOther(batch, request))
         this.#reject(request, "internal", "the worker's answer left this request out");
     }
   }
@@ -158,11 +167,12 @@ export class Dispatcher {
   nack(worker: WorkerSession, message: MessageOf<"NACK">, nowMs: number): void {
     const batch = worker.findBatch(message.batch);
     if (batch === undefined) return;
-    worker.retire(batch, nowMs);
+    this.#retire(batch, nowMs);
     batch.model.decisions.ended(batch.decision, "handed_back");
     for (const request of batch.requests) {
-      if (request.state !== "dispatched") continue;
+      if (!isOf(batch, request)) continue;
       if (message.started) request.failures++;
+      if (leaveToOther(batch, request)) continue;
       if (request.failures >= FAILURES_MAX || request.attempts >= ATTEMPTS_MAX)
         this.#reject(request, "unavailable", `given up after ${request.attempts} attempts: ${message.text}`);
       else this.#requeue(request, "handed_back", nowMs);
@@ -201,7 +211,23 @@ export class Dispatcher {
       const isSent = line === "backlog" ? this.#sendBatch(model, nowMs) : this.#sendSuspect(model, nowMs);
       if (isSent) this.#lineUp({ model, line }, turns, nowMs);
     }
+    if (this.#hedging.isOn) this.#hedge(nowMs);
     this.#outbox.flush();
+  }
+
+  /** Sends what may run a second time, after all that waits for its first run. */
+  #hedge(nowMs: number): void {
+    for (;;) {
+      const plan = this.#hedging.next(this.#models, nowMs);
+      if (plan === undefined) break;
+      const { slot, requests } = plan;
+      const hedge = formBatch({ id: ++this.#batches, slot, requests, hedgeOf: requests[0]!.batch! }, nowMs);
+      for (const request of requests) request.hedge = hedge;
+      this.#send(hedge);
+      explainHedge(hedge);
+      this.#observer.hedged(hedge.model, "sent");
+    }
+    this.wakeAtMs = Math.min(this.wakeAtMs, this.#hedging.lateAtMs(nowMs));
   }
 
   /** Ends the requests of a line whose budget has passed; false if nothing is left to wait for its turn. */
@@ -300,23 +326,51 @@ export class Dispatcher {
       request.batch = batch;
       request.attempts++;
     }
-    slot.worker.take(batch);
-    chargeFor(batch);
-    if (this.#furthestMs !== undefined) this.#furthestMs = Math.max(this.#furthestMs, batch.model.fairShare.startMs);
     batch.model.lastDispatchMs = nowMs;
-    this.#outbox.send(slot.worker, jobMessage(batch));
+    this.#send(batch);
     return batch;
   }
 
-  #redeliver(batch: Batch, mayHaveRun: boolean, nowMs: number): void {
+  #send(batch: Batch): void {
+    const { model, slot } = batch;
+    slot.worker.take(batch);
+    this.#hedging.sent(batch);
+    chargeFor(batch);
+    if (this.#furthestMs !== undefined) this.#furthestMs = Math.max(this.#furthestMs, model.fairShare.startMs);
+    this.#outbox.send(slot.worker, jobMessage(batch));
+  }
+
+  #retire(batch: Batch, nowMs: number): void {
     batch.slot.worker.retire(batch, nowMs);
+    this.#hedging.gone(batch, nowMs);
+  }
+
+  /** Tells the worker of the other run of a request that it was answered by this one. */
+  #callOff(request: Request, answered: Batch): void {
+    const { batch, hedge } = request;
+    if (batch === undefined || hedge === undefined) return;
+    this.#cancelRun(request, answered === batch ? hedge : batch);
+    if (answered !== hedge) return;
+    request.retryMs += hedge.dispatchedMs - request.sinceMs;
+    this.#observer.hedged(request.model, "won");
+  }
+
+  #cancelRun(request: Request, batch: Batch | undefined): void {
+    if (batch === undefined) return;
+    this.#outbox.cancel(batch.slot.worker, { batch: batch.id, request: batch.requests.indexOf(request) });
+  }
+
+  #redeliver(batch: Batch, mayHaveRun: boolean, nowMs: number): void {
+    this.#retire(batch, nowMs);
     batch.model.decisions.ended(batch.decision, "lost");
     for (const request of batch.requests) {
-      if (request.state !== "dispatched") continue;
+      if (!isOf(batch, request)) continue;
       if (mayHaveRun) {
         request.failures++;
         if (request.alone) {
-          this.#reject(request, "poison", "two workers were lost while they ran this request");
+          // Two runs at one time, in company: whose fault it was is not certain.
+          const code = batch.isIsolated ? "poison" : "worker_lost";
+          this.#reject(request, code, "two workers were lost while they ran this request");
           continue;
         }
         if ((request.item.flags & REQUEST_FLAGS.noRetry) !== 0) {
@@ -325,7 +379,7 @@ export class Dispatcher {
         }
         request.alone = true;
       }
-      this.#requeue(request, "worker_lost", nowMs);
+      if (!leaveToOther(batch, request)) this.#requeue(request, "worker_lost", nowMs);
     }
   }
 
@@ -349,7 +403,10 @@ export class Dispatcher {
   #abandon(request: Request, nowMs: number): void {
     const { batch } = request;
     if (batch === undefined) request.model[lineOf(request)].remove(request);
-    else this.#outbox.cancel(batch.slot.worker, { batch: batch.id, request: batch.requests.indexOf(request) });
+    else {
+      this.#cancelRun(request, batch);
+      this.#cancelRun(request, request.hedge);
+    }
     this.#end(request);
     this.#observer.cancelled(request, nowMs);
     request.model.totals.failed(request);
@@ -365,54 +422,12 @@ export class Dispatcher {
   #end(request: Request): void {
     request.state = "ended";
     request.batch = undefined;
+    request.hedge = undefined;
     request.gateway.requests.delete(request.item.request);
     request.model.open--;
     request.model.tenants[request.classIndex]!.refund(request);
     this.#admission.ended(request.item);
   }
-}
-
-function runOf(batch: Batch, message: MessageOf<"RESULT">, nowMs: number): BatchRun {
-  return {
-    batch,
-    batchWaitMs: message.batchWaitUs / 1000,
-    computeMs: message.computeUs / 1000,
-    roundTripMs: nowMs - batch.dispatchedMs,
-  };
-}
-
-function formBatch(plan: { id: number; slot: Slot; requests: readonly Request[] }, nowMs: number): Batch {
-  const { slot, requests } = plan;
-  const { model, bucket, alone: isIsolated } = requests[0]!;
-  let rows = 0;
-  let bytes = 0;
-  for (const request of requests) {
-    rows += request.rows;
-    bytes += request.bytes;
-  }
-  const curve = model.curve(bucket, slot.worker.models.get(model)?.fingerprint ?? "");
-  const predictedMs = curve.predict(rows)?.q50Ms ?? Infinity;
-  const predicted = { predictedMs, predictedEndMs: startMs(slot, nowMs) + predictedMs };
-  const sent = { dispatchedMs: nowMs, toIdleSlot: slot.batches.length === 0 };
-  return { ...plan, model, bucket, curve, rows, bytes, isIsolated, ...predicted, ...sent, decision: -1 };
-}
-
-/** How many requests of a batch are past their deadline, which the plan had said it would meet. */
-function lateOf({ requests }: Batch, nowMs: number): number {
-  let late = 0;
-  for (const { deadlineMs } of requests) if (deadlineMs < nowMs) late++;
-  return late;
-}
-
-/** What a batch teaches: only one that ran as it was sent, and in a time that can be. */
-function learn(batch: Batch, message: MessageOf<"RESULT">, nowMs: number): void {
-  const computeMs = message.computeUs / 1000;
-  const restMs = nowMs - batch.dispatchedMs - computeMs;
-  if (message.batchRows !== batch.rows || restMs < 0) return;
-  batch.curve.record(batch.rows, computeMs);
-  batch.model.ran(batch, computeMs);
-  batch.slot.worker.ran(batch, computeMs);
-  if (batch.toIdleSlot) batch.slot.worker.handOver.record(restMs);
 }
 
 function lineOf(request: Request): Line["line"] {

@@ -24,6 +24,12 @@ export function explainSuspect(batch: Batch): void {
   noteSent(batch, { why: "suspect", bound: "", startMs: batch.dispatchedMs, ...unknown });
 }
 
+/** A late batch runs a second time, as far as that is of use. */
+export function explainHedge(batch: Batch): void {
+  const unknown = { waitingRows: NaN, sustainableRows: NaN, slackMs: NaN };
+  noteSent(batch, { why: "hedge", bound: "", startMs: batch.dispatchedMs + batch.slot.worker.handOver.ms, ...unknown });
+}
+
 export function explainHeld(model: ModelVersion, plan: ExplainedPlan & { action: "hold" }, view: BatchView): void {
   const { nowMs } = view;
   const waitingRows = view.waitingRows + view.fillRows;

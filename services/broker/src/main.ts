@@ -56,6 +56,7 @@ export async function main(argv: string[]): Promise<void> {
     instance: name,
     weights: { classes: options.classWeights, tenants: new Map(options.tenantWeights.map(toTenantWeight)) },
     curves,
+    hedgePercent: options.hedgePercent,
     queueRowsMax: options.queueRowsMax,
     queueBytesMax: options.queueBytesMax,
     slotsMax: SLOTS_MAX,

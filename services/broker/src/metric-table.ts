@@ -88,6 +88,15 @@ export const BROKER_METRICS = defineMetrics({
     labels: ["model", "reason"],
     help: "Requests that went back to the queue: their worker was lost, or handed them back.",
   },
+  millrace_broker_hedges_total: {
+    type: "counter",
+    unit: "events",
+    labels: ["model", "event"],
+    help: "Hedging: late batches that were sent to a second worker (sent), and requests that their second run answered (won).",
+    asks: "Share of the batches that were hedged.",
+    query:
+      'sum by (model) (rate(millrace_broker_hedges_total{event="sent"}[5m])) / sum by (model) (rate(millrace_broker_batches_total[5m]))',
+  },
   millrace_broker_batches_total: {
     type: "counter",
     unit: "batches",

@@ -12,6 +12,7 @@ import {
   type BrokerObserver,
   DROP_REASONS,
   type DropReason,
+  type HedgeEvent,
   PEER_EVENTS,
   type PeerEvent,
   type RetryReason,
@@ -119,6 +120,10 @@ export class BrokerMetrics implements BrokerObserver {
 
   retried(model: ModelVersion, reason: RetryReason): void {
     this.#of(model).retries[reason].add();
+  }
+
+  hedged(model: ModelVersion, event: HedgeEvent): void {
+    this.#of(model).hedges[event].add();
   }
 
   peer(side: "gateway" | "worker", event: PeerEvent): void {

@@ -33,6 +33,15 @@ export class ModelBook {
     return [...this.#byRoute.values()].map(({ version }) => version);
   }
 
+  /** Slots of all workers that serve something. O(workers and versions). */
+  slots(): number {
+    const workers = new Set<WorkerSession>();
+    for (const { version } of this.#byRoute.values()) for (const worker of version.workers) workers.add(worker);
+    let slots = 0;
+    for (const worker of workers) slots += worker.slots.length;
+    return slots;
+  }
+
   byRoute(route: number): ModelVersion | undefined {
     return this.#byRoute.get(route)?.version;
   }

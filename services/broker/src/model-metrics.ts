@@ -3,7 +3,15 @@ import { type ErrorCode, type Outcome, OUTCOMES } from "@millrace/protocol";
 import { byLabel, type Counter, type Gauge, type Histogram, type Metrics } from "@millrace/runtime";
 import type { ModelLoad } from "./load-survey.ts";
 import type { BROKER_METRICS } from "./metric-table.ts";
-import { BATCH_REASONS, BROKER_STAGES, type BrokerStage, RETRY_REASONS, type RetryReason } from "./observer.ts";
+import {
+  BATCH_REASONS,
+  BROKER_STAGES,
+  type BrokerStage,
+  HEDGE_EVENTS,
+  type HedgeEvent,
+  RETRY_REASONS,
+  type RetryReason,
+} from "./observer.ts";
 
 /** The error codes that the broker itself gives. */
 const REJECT_CODES: readonly ErrorCode[] = [
@@ -26,6 +34,7 @@ export class ModelMetrics {
   readonly stages: Readonly<Record<BrokerStage, Histogram>>;
   readonly batches: Readonly<Record<BatchReason, Counter>>;
   readonly retries: Readonly<Record<RetryReason, Counter>>;
+  readonly hedges: Readonly<Record<HedgeEvent, Counter>>;
   readonly queueWait: Histogram;
   readonly roundTrip: Histogram;
   readonly batchRows: Histogram;
@@ -59,6 +68,7 @@ export class ModelMetrics {
     this.retries = byLabel(RETRY_REASONS, (reason) =>
       values.counter("millrace_broker_retries_total", { model, reason }),
     );
+    this.hedges = byLabel(HEDGE_EVENTS, (event) => values.counter("millrace_broker_hedges_total", { model, event }));
     this.queueWait = values.histogram("millrace_broker_queue_wait_seconds", { model });
     this.roundTrip = values.histogram("millrace_broker_worker_roundtrip_seconds", { model });
     this.batchRows = values.histogram("millrace_broker_batch_rows", { model });

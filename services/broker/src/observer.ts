@@ -18,6 +18,10 @@ export const BATCH_REASONS = ["full", "paced", "deadline", "idle"] as const sati
 export const RETRY_REASONS = ["worker_lost", "handed_back"] as const;
 export type RetryReason = (typeof RETRY_REASONS)[number];
 
+/** `sent`: a late batch runs a second time. `won`: a request was answered by its second run. */
+export const HEDGE_EVENTS = ["sent", "won"] as const;
+export type HedgeEvent = (typeof HEDGE_EVENTS)[number];
+
 /**
  * What becomes of peers. `disconnected` ends every session; the ones before it tell why. `refused`: it may not open a session.
  * `draining`: it takes nothing new.
@@ -61,6 +65,8 @@ export type BrokerObserver = {
   /** Nobody waits for it any more: the client went away, or its gateway, or the gateway saw its budget pass. */
   cancelled(request: Request, nowMs: number): void;
   retried(model: ModelVersion, reason: RetryReason): void;
+  /** A late batch was sent a second time; a request was answered by the second run. */
+  hedged(model: ModelVersion, event: HedgeEvent): void;
   peer(side: "gateway" | "worker", event: PeerEvent): void;
   dropped(reason: DropReason): void;
   /** The shell has handed over all that the turn decided. */
@@ -79,6 +85,7 @@ export const NO_OBSERVER: BrokerObserver = {
   rejected: nothing,
   cancelled: nothing,
   retried: nothing,
+  hedged: nothing,
   peer: nothing,
   dropped: nothing,
   turnSent: nothing,

@@ -23,6 +23,8 @@ export type Request = Classed & {
   state: RequestState;
   /** The batch that it is in while `dispatched`. */
   batch: Batch | undefined;
+  /** Its second run, while there is one. */
+  hedge: Batch | undefined;
   /** Since when it is in the present state, on the broker's clock. */
   sinceMs: number;
   /** Time in the queue, over all attempts. */
@@ -63,6 +65,7 @@ export function createRequest(
     receivedMs: nowMs,
     state: "queued",
     batch: undefined,
+    hedge: undefined,
     sinceMs: nowMs,
     queueMs: 0,
     retryMs: 0,

@@ -77,7 +77,8 @@ export function chooseLoneSlot(model: ModelVersion, reserved: Set<WorkerSession>
   return undefined;
 }
 
-function hasPlace(slot: Slot): boolean {
+/** Whether its worker permits a batch more, and it has room for one. */
+export function hasPlace(slot: Slot): boolean {
   return slot.dispatched < slot.granted && slot.batches.length < BATCHES_PER_SLOT_MAX;
 }
 

@@ -23,6 +23,8 @@ export type Batch = RunningBatch & {
   predictedEndMs: number;
   /** Whether the slot was idle when it was sent: only such batches tell how long the hand-over takes. */
   readonly toIdleSlot: boolean;
+  /** The late batch whose requests run a second time with this one. */
+  readonly hedgeOf: Batch | undefined;
   /** Its entry in the decisions of its model. */
   decision: number;
 };

@@ -5,6 +5,7 @@ import {
   PRIORITY_NAMES,
   type Message,
   type MessageOf,
+  REQUEST_FLAGS,
   type SubmitItem,
 } from "@millrace/protocol";
 import type { BrokerAction, Side } from "../broker.ts";
@@ -18,9 +19,11 @@ type Seen = {
   cancelledInTurn: number;
   /**
    * `suspect`: it ran on a worker that was lost, and may leave only alone. `unclear`: it was staged there. `poison`: it was alone
-   * at its worker, and must end.
+   * at its worker, and must end. `twice`: both of its runs at one time were lost with their workers, and it must end.
    */
-  guilt: "none" | "unclear" | "suspect" | "poison";
+  guilt: "none" | "unclear" | "suspect" | "poison" | "twice";
+  /** The batches that it is in and that are out: one, or with a hedge two. */
+  readonly runs: Set<SeenBatch>;
 };
 
 type SeenBatch = { readonly job: MessageOf<"JOB">; readonly requests: readonly Seen[] };
@@ -36,7 +39,12 @@ export type AuditLimits = {
   readonly rowsMax: readonly number[];
   /** What a batch may cost, by model; 0 = not limited. */
   readonly costMax?: readonly number[];
+  /** 0 where nothing may run a second time before its first run is over. */
+  readonly hedgePercent: number;
 };
+
+/** Hedges are for pools that have slots to spare. */
+const HEDGE_UTILISATION_MAX = 0.7;
 
 /** Keeps its own books of a broker from the messages that pass, and throws as soon as the broker breaks one of its promises. */
 export class Auditor {
@@ -46,6 +54,9 @@ export class Auditor {
   readonly #epochs = new Map<string, string>();
   readonly #workers = new Map<string, SeenWorker>();
   #turns = 0;
+  #batches = 0;
+  /** Batches that were sent while their requests ran elsewhere. */
+  hedges = 0;
   /** How requests ended, for the test to see that its scenarios are worth something. */
   readonly endings = new Map<string, number>();
 
@@ -112,6 +123,7 @@ export class Auditor {
           state: "queued",
           cancelledInTurn: -1,
           guilt: "none",
+          runs: new Set(),
         });
       }
     } else if (message.command === "CANCEL") {
@@ -142,8 +154,15 @@ export class Auditor {
         const index = worker.slots.indexOf(slot);
         if (message.command === "RESULT") worker.granted[index] = Math.max(worker.granted[index]!, message.granted);
         const [batch] = slot.splice(at, 1);
-        const next = message.command === "RESULT" ? "answering" : "queued";
-        for (const seen of batch!.requests) if (seen.state === "out") seen.state = next;
+        for (const [i, seen] of batch!.requests.entries()) {
+          seen.runs.delete(batch!);
+          if (seen.state !== "out") continue;
+          const isOk =
+            message.command === "RESULT" && message.items.some(({ request, code }) => request === i && code === 0);
+          // A failure is left to the other run.
+          if (seen.runs.size > 0 && !isOk) continue;
+          seen.state = message.command === "RESULT" ? "answering" : "queued";
+        }
       }
     }
   }
@@ -158,14 +177,17 @@ export class Auditor {
     } else if (text === "worker gone") {
       for (const [running, staged] of this.#workers.get(peer)?.slots ?? []) {
         for (const seen of staged?.requests ?? []) {
+          seen.runs.delete(staged!);
           if (seen.state !== "out") continue;
-          seen.state = "queued";
+          if (seen.runs.size === 0) seen.state = "queued";
           if (seen.guilt === "none") seen.guilt = "unclear";
         }
         for (const seen of running?.requests ?? []) {
+          seen.runs.delete(running!);
           if (seen.state !== "out") continue;
-          seen.state = "queued";
-          seen.guilt = (running!.job.flags & JOB_FLAGS.isolate) === 0 ? "suspect" : "poison";
+          if (seen.runs.size === 0) seen.state = "queued";
+          if ((running!.job.flags & JOB_FLAGS.isolate) !== 0) seen.guilt = "poison";
+          else seen.guilt = seen.guilt === "none" ? "suspect" : "twice";
         }
       }
       this.#workers.delete(peer);
@@ -205,17 +227,39 @@ export class Auditor {
       const [gateway] =
         [...this.#epochs].find(([gateway, epoch]) => epoch === origin && this.#gateways.has(gateway)) ?? [];
       const seen = this.#gateways.get(gateway ?? "")?.get(item.request);
-      check(seen?.state === "queued", `request ${item.request} runs, but it is ${seen?.state}`);
+      const isHedge = this.#limits.hedgePercent > 0 && seen?.state === "out";
+      check(seen?.state === "queued" || isHedge, `request ${item.request} runs, but it is ${seen?.state}`);
       check(seen.deadlineMs > nowMs, `request ${item.request} runs after its budget`);
       check(item.budgetUs <= (seen.deadlineMs - nowMs) * 1000, `the budget of request ${item.request} has grown`);
       check(seen.item.attempt === item.attempt && seen.item.rows === item.rows, "an item is not what was submitted");
       return seen;
     });
+    const isHedge = requests[0]!.state === "out";
+    if (isHedge) this.#checkHedge(worker, requests);
+    else this.#batches++;
     this.#checkBatch(job, requests);
     this.#checkWorker(worker, job);
-    for (const seen of requests) seen.state = "out";
-    slot.push({ job, requests });
-    this.#checkOrder(requests);
+    const batch = { job, requests };
+    for (const seen of requests) {
+      seen.state = "out";
+      seen.runs.add(batch);
+    }
+    slot.push(batch);
+    if (!isHedge) this.#checkOrder(requests);
+  }
+
+  /** Invariant 14: within the budget, not where it runs already, nothing that may run but once, and only with slots to spare. */
+  #checkHedge(worker: SeenWorker, requests: readonly Seen[]): void {
+    this.hedges++;
+    check(this.hedges <= (this.#batches * this.#limits.hedgePercent) / 100, "more hedges than their budget");
+    for (const { state, runs, item } of requests) {
+      check(state === "out" && runs.size === 1, "a hedge holds what does not run, or runs twice already");
+      check((item.flags & REQUEST_FLAGS.noRetry) === 0, "what may not run twice is hedged");
+      for (const run of runs) check(!worker.slots.some((slot) => slot.includes(run)), "a hedge on the same worker");
+    }
+    const slots = [...this.#workers.values()].flatMap((one) => one.slots);
+    const busy = slots.filter((batches) => batches.length > 0).length;
+    check(busy / slots.length < HEDGE_UTILISATION_MAX, "a hedge though the pool is busy");
   }
 
   #checkBatch(job: MessageOf<"JOB">, requests: readonly Seen[]): void {
@@ -230,6 +274,8 @@ export class Auditor {
       const { route, bucket } = seen.item;
       check(route === job.model && bucket === job.bucket, "models or buckets are mixed");
       check(seen.guilt !== "poison", "a poisonous request runs again");
+      // Of a staged batch nobody can tell whether it ran.
+      if (seen.guilt === "twice" && isIsolated) seen.guilt = "suspect";
       if (seen.guilt === "unclear") seen.guilt = isIsolated ? "suspect" : "none";
       check((seen.guilt === "suspect") === isIsolated, `isolated: ${isIsolated}, but guilt ${seen.guilt}`);
     }

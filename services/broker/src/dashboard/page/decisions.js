@@ -10,7 +10,6 @@ const SHOWN_MAX = 30;
 const LEVELS = /** @type {Readonly<Record<string, string>>} */ ({
   sent: "info",
   held: "info",
-  hedged: "info",
   shed: "warn",
   refused: "warn",
   expired: "bad",

@@ -1,0 +1,71 @@
+import type { MessageOf } from "@millrace/protocol";
+import type { BatchRun } from "./observer.ts";
+import { startMs } from "./policy-view.ts";
+import type { Request } from "./request.ts";
+import type { Batch, Slot } from "./worker-session.ts";
+
+/** A batch of requests of one model version and bucket, as it is sent now; `hedgeOf`: the late batch whose requests run a second time. */
+export function formBatch(
+  plan: { id: number; slot: Slot; requests: readonly Request[]; hedgeOf?: Batch },
+  nowMs: number,
+): Batch {
+  const { id, slot, requests, hedgeOf } = plan;
+  const { model, bucket, alone: isIsolated } = requests[0]!;
+  let rows = 0;
+  let bytes = 0;
+  for (const request of requests) {
+    rows += request.rows;
+    bytes += request.bytes;
+  }
+  const curve = model.curve(bucket, slot.worker.models.get(model)?.fingerprint ?? "");
+  const predictedMs = curve.predict(rows)?.q50Ms ?? Infinity;
+  const predicted = { predictedMs, predictedEndMs: startMs(slot, nowMs) + predictedMs };
+  const sent = { dispatchedMs: nowMs, toIdleSlot: slot.batches.length === 0, decision: -1 };
+  return { id, slot, requests, hedgeOf, model, bucket, curve, rows, bytes, isIsolated, ...predicted, ...sent };
+}
+
+/** How a batch went, of which the worker's answer has come. */
+export function runOf(batch: Batch, message: MessageOf<"RESULT">, nowMs: number): BatchRun {
+  return {
+    batch,
+    batchWaitMs: message.batchWaitUs / 1000,
+    computeMs: message.computeUs / 1000,
+    roundTripMs: nowMs - batch.dispatchedMs,
+  };
+}
+
+/** How many requests of a batch are past their deadline, which the plan had said it would meet. */
+export function lateOf({ requests }: Batch, nowMs: number): number {
+  let late = 0;
+  for (const { deadlineMs } of requests) if (deadlineMs < nowMs) late++;
+  return late;
+}
+
+/** What a batch teaches: only one that ran as it was sent, and in a time that can be. */
+export function learn(batch: Batch, message: MessageOf<"RESULT">, nowMs: number): void {
+  const computeMs = message.computeUs / 1000;
+  const restMs = nowMs - batch.dispatchedMs - computeMs;
+  if (message.batchRows !== batch.rows || restMs < 0) return;
+  batch.curve.record(batch.rows, computeMs);
+  batch.model.ran(batch, computeMs);
+  batch.slot.worker.ran(batch, computeMs);
+  if (batch.toIdleSlot) batch.slot.worker.handOver.record(restMs);
+}
+
+/** Whether the request waits for this batch: it is not ended, and one of its runs is this one. */
+export function isOf(batch: Batch, request: Request): boolean {
+  return request.state === "dispatched" && (request.batch === batch || request.hedge === batch);
+}
+
+/** The run of a request is over without an answer while a second one goes on: that one counts from now on. */
+export function leaveToOther(batch: Batch, request: Request): boolean {
+  const { hedge } = request;
+  if (hedge === undefined) return false;
+  if (request.batch === batch) {
+    request.retryMs += hedge.dispatchedMs - request.sinceMs;
+    request.sinceMs = hedge.dispatchedMs;
+    request.batch = hedge;
+  }
+  request.hedge = undefined;
+  return true;
+}
