@@ -1,3 +1,4 @@
+import { rowsOfRun } from "@millrace/protocol";
 import type { Prediction } from "@millrace/scheduling";
 import type { ModelVersion } from "./model-version.ts";
 import type { Request } from "./request.ts";
@@ -47,6 +48,8 @@ function nextBatch(model: ModelVersion, head: Request): Prediction {
   const [worker] = model.workers;
   const entry = worker?.models.get(model);
   if (entry === undefined) return UNKNOWN;
-  const rows = head.alone ? head.rows : Math.min(Math.max(head.rows, model.backlog.headRows), entry.model.maxBatchSize);
+  const rows = head.alone
+    ? head.rows
+    : Math.min(Math.max(head.rows, model.backlog.headRows), rowsOfRun(entry.model, head.item));
   return model.curve(head.bucket, entry.fingerprint).predict(rows) ?? UNKNOWN;
 }

@@ -6,6 +6,7 @@ import { parsePlainRequest } from "./plain-form.ts";
 import { parseRawRequest } from "./raw-request.ts";
 import { Refusal } from "./refusal.ts";
 import { testModel } from "./testing.ts";
+import { parseTfsRequest } from "./tfs-form.ts";
 
 const ints = { datatype: "INT8", shape: [-1, -1] } as const;
 
@@ -104,9 +105,16 @@ test("every form may leave the mask out, and nothing else", () => {
   expect(ofPlain({ tokens: [1, 2, 3, 4, 5], side: [1, 2] })).toBe("8|8|2 costs 1");
   expect(ofPlain({ tokens: [1, 2, 3], side: [1, 2], mask: [1, 1, 1] })).toBe("4|4|2 costs 1");
   expect(ofPlain({ side: [1, 2] })).toBe('invalid_input: missing input "tokens"');
+  const ofTfs = (body: object, model = MODEL) => bucketOf(parseTfsRequest(Buffer.from(JSON.stringify(body)), model));
+  expect(ofTfs({ inputs: { tokens: [[1, 2, 3]], side: [[1, 2]] } })).toBe("4|4|2 costs 1");
+  expect(ofTfs({ instances: [{ tokens: [1, 2, 3, 4, 5], side: [1, 2], mask: [1, 1, 1, 1, 0] }] })).toBe(
+    "8|8|2 costs 1",
+  );
+  expect(ofTfs({ instances: [{ tokens: [1, 2] }] })).toBe('invalid_input: missing input "side"');
   // A model that needs nothing but its tokens takes them without their name, and without JSON.
   const lone = { ...MODEL, inputs: MODEL.inputs.slice(0, 2) };
   expect(ofPlain([1, 2, 3], lone)).toBe("4|4 costs 1");
+  expect(ofTfs({ instances: [[1, 2, 3]] }, lone)).toBe("4|4 costs 1");
   expect(bucketOf(parseRawRequest(Buffer.alloc(6), lone))).toBe("8|8 costs 1");
   expect(ofPlain([1, 2, 3])).toMatch(/^invalid_input: "data" must be an object/);
 });

@@ -1,5 +1,5 @@
 import type { ModelDescription, Tensor, TensorSpec } from "@millrace/protocol";
-import { assembleInputs, checkShape, type InputSet } from "./input-set.ts";
+import { assembleInputs, checkShape, type InputSet, isOptional } from "./input-set.ts";
 import { buildFromJson, isObject, textOf } from "./json-body.ts";
 import { encodeData, NEEDS_EXACT } from "./json-data.ts";
 import { nestedRows, nestedText } from "./json-text.ts";
@@ -42,16 +42,24 @@ function buildRequest(root: unknown, model: ModelDescription): TfsRequest | Refu
     return new Refusal("invalid_request", 'give either "instances" (rows) or "inputs" (columns)');
   }
   const isColumnar = instances === undefined;
-  const values = isColumnar ? columnsOf(inputs, model) : columnsOfRows(instances, model);
+  const asked = askedOf(model, isColumnar || !Array.isArray(instances) ? inputs : instances[0]);
+  const values = isColumnar ? columnsOf(inputs, asked) : columnsOfRows(instances, asked);
   if (values instanceof Refusal) return values;
   const tensors: Tensor[] = [];
-  for (const [i, spec] of model.inputs.entries()) {
+  for (const [i, spec] of asked.inputs.entries()) {
     const tensor = encode(values[i], spec, model);
     if (tensor instanceof Refusal || tensor === NEEDS_EXACT) return tensor;
     tensors.push(tensor);
   }
   const set = assembleInputs(model, tensors);
   return set instanceof Refusal ? set : { ...set, isColumnar, outputs: [], timeoutMs: 0, priority: 0 };
+}
+
+/** The model with the inputs that a request has to give: optional ones only where its columns, or its first row, have them. */
+function askedOf(model: ModelDescription, first: unknown): ModelDescription {
+  if (model.optionalInputs.length === 0) return model;
+  const isGiven = (name: string): boolean => isNamed(first) && Object.hasOwn(first, name);
+  return { ...model, inputs: model.inputs.filter(({ name }, at) => !isOptional(model, at) || isGiven(name)) };
 }
 
 /** Whether a value is an object of tensors by their names, and not one element. */

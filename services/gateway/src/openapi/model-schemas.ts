@@ -1,4 +1,5 @@
 import { type Datatype, FREE, type ModelDescription, type TensorSpec } from "@millrace/protocol";
+import { isOptional } from "../input-set.ts";
 import type { Schema } from "./schemas.ts";
 
 /** What one model's requests and answers look like, derived from its tensors. Pure. */
@@ -62,7 +63,9 @@ function tensorSchema(spec: TensorSpec, isBatching: boolean): Schema {
 }
 
 /** The request of the Open Inference Protocol: each input once, in any order. */
-export function inferRequestSchema(base: Schema, { inputs, outputs, batching }: ModelDescription): Schema {
+export function inferRequestSchema(base: Schema, model: ModelDescription): Schema {
+  const { inputs, outputs, batching } = model;
+  const needed = neededInputs(model);
   const properties = base["properties"] as Readonly<Record<string, Schema>>;
   const tensors = inputs.map((spec) => tensorSchema(spec, batching));
   const output = {
@@ -77,12 +80,12 @@ export function inferRequestSchema(base: Schema, { inputs, outputs, batching }: 
       inputs: {
         type: "array",
         ...(tensors.length > 0 && { items: tensors.length === 1 ? tensors[0] : { oneOf: tensors } }),
-        minItems: inputs.length,
+        minItems: needed.length,
         maxItems: inputs.length,
       },
       outputs: { anyOf: [{ type: "array", items: output }, { type: "null" }] },
     },
-    example: exampleRequest(inputs),
+    example: exampleRequest(needed),
   };
 }
 
@@ -114,11 +117,17 @@ export function inferAnswerSchema({ name, outputs }: ModelDescription): Schema {
 }
 
 /** The plain form's request; what its nesting may be is for words, not for a schema. */
-export function predictRequestSchema(base: Schema, { inputs }: ModelDescription): Schema {
+export function predictRequestSchema(base: Schema, model: ModelDescription): Schema {
+  const inputs = neededInputs(model);
   const [only] = inputs;
   const rows = inputs.map((spec) => [spec.name, exampleRow(spec)] as const);
   const data = inputs.length === 1 && only !== undefined ? exampleRow(only) : Object.fromEntries(rows);
   return { ...base, example: { data } };
+}
+
+/** Without those that a request may leave out: a mask of zeros would hide the whole example. */
+function neededInputs(model: ModelDescription): readonly TensorSpec[] {
+  return model.inputs.filter((_, position) => !isOptional(model, position));
 }
 
 /** A request of one row of zeros, or empty texts; open dimensions are 1. */
