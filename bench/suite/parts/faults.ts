@@ -158,3 +158,50 @@ export const restartedBroker: PartRow = {
     run.check({ what: "answered in time at the end", value: last?.attained ?? 0, unit: "", atLeast: 1 });
   },
 };
+
+/** Workers get a quarter of the time for a while: stopped for so long, and running for so long, in turn. */
+const STOPPED_MS = 150;
+const GOING_MS = 50;
+const SPELL_FROM_MS = 5_000;
+const SPELL_MS = 4_000;
+/** How long the system is looked at afterwards, and from when on. */
+const AFTER_MS = 10_000;
+const SETTLED_MS = 3_000;
+
+/** The machine was busy with something else: what was measured then must not be believed for ever. */
+export const slowSpell: PartRow = {
+  name: "B9-spell",
+  title: `All workers are four times as slow for ${SPELL_MS / 1000} s: as much is answered afterwards as before`,
+  workers: [4],
+  run: async (run) => {
+    const { workers, scale } = run.context;
+    await using live = await LiveSystem.start({ workers, models: [DEVICE] });
+    await run.warmUp(live, WORK, 0.5 * absoluteLimit(workers));
+    const slowDown = async (): Promise<void> => {
+      const pids = Array.from({ length: workers }, (_, i) => live.system.pidOf(`worker-${i + 1}`));
+      await sleep(SPELL_FROM_MS);
+      for (const untilMs = performance.now() + SPELL_MS; performance.now() < untilMs;) {
+        for (const pid of pids) process.kill(pid, "SIGSTOP");
+        try {
+          await sleep(STOPPED_MS);
+        } finally {
+          for (const pid of pids) process.kill(pid, "SIGCONT");
+        }
+        await sleep(GOING_MS);
+      }
+    };
+    const seconds = (SPELL_FROM_MS + SPELL_MS + AFTER_MS) / 1000 / scale;
+    const { openLoop } = await probe(run, live, { name: "slow spell", load: 0.7, seconds, meanwhile: slowDown });
+    const shareBetween = (from: number, to: number): number => {
+      const own = (openLoop.windows ?? []).filter(({ fromMs }) => fromMs >= from && fromMs + WINDOW_MS <= to);
+      const outcomes = own.map((window) => window.outcomes);
+      const due = outcomes.reduce((sum, { attained, late, shed, failed }) => sum + attained + late + shed + failed, 0);
+      return outcomes.reduce((sum, { attained }) => sum + attained, 0) / Math.max(1, due);
+    };
+    const before = shareBetween(SPELL_FROM_MS / 2, SPELL_FROM_MS - WINDOW_MS);
+    const after = shareBetween(SPELL_FROM_MS + SPELL_MS + SETTLED_MS, Infinity);
+    run.fact("in time before", before);
+    run.fact("in time after", after);
+    run.check({ what: "in time after the slow spell ÷ before it", value: after / before, unit: "", atLeast: 0.95 });
+  },
+};

@@ -1,6 +1,6 @@
 import type { PartRow } from "../part.ts";
 import { burst } from "./burst.ts";
-import { killedWorker, pauses, restartedBroker, slowWorker } from "./faults.ts";
+import { killedWorker, pauses, restartedBroker, slowWorker, slowSpell } from "./faults.ts";
 import { overload } from "./overload.ts";
 import { poisson } from "./poisson.ts";
 import { pooling } from "./pooling.ts";
@@ -26,6 +26,7 @@ export const PARTS: readonly PartRow[] = [
   pauses,
   killedWorker,
   restartedBroker,
+  slowSpell,
   pooling,
   tenants,
   normal,
