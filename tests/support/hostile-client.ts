@@ -6,6 +6,9 @@ export type Statuses = Map<string, number>;
 
 const CONNECT_PACE = 50;
 
+/** Parts in which the bytes of an interval are sent. */
+const TURNS = 50;
+
 function count(statuses: Statuses, status: string): void {
   statuses.set(status, (statuses.get(status) ?? 0) + 1);
 }
@@ -24,13 +27,15 @@ export class TricklingClients implements AsyncDisposable {
   readonly #timer: NodeJS.Timeout;
   #isOver = false;
 
-  /** One byte of each is sent every `everyMs`. */
+  /** One byte of each is sent every `everyMs`, not of all at once. */
   constructor(url: string, path: string, everyMs: number) {
     this.#url = url;
     this.#head = `POST ${path} HTTP/1.1\r\nHost: slow\r\nContent-Length: 100000\r\n\r\n`;
+    let turn = 0;
     this.#timer = setInterval(() => {
-      for (const socket of this.#sockets) if (socket.writable) socket.write(" ");
-    }, everyMs);
+      let at = turn++;
+      for (const socket of this.#sockets) if (at++ % TURNS === 0 && socket.writable) socket.write(" ");
+    }, everyMs / TURNS);
   }
 
   /** Connects so many, a few at a time, and resolves when all have sent their head. */

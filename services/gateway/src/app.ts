@@ -68,7 +68,7 @@ export type GatewayApp = Pick<Hono<Env>, "fetch" | "request"> & {
   readonly inFlight: () => number;
   /** Bytes that are held of bodies and answers. */
   readonly heldBytes: () => number;
-  /** Ends bodies that come too slowly, as of a time on the clock of `performance.now()`: to be called every second or so. */
+  /** Ends bodies that come too slowly, as of a time on the clock of `performance.now()`: a few at a time: to be called a few times a second. */
   readonly endSlowBodies: (nowMs: number) => void;
   /** Every route, as `METHOD /path/:parameter`; `ALL` for those that refuse what is not supported. */
   readonly routes: readonly string[];
@@ -81,6 +81,9 @@ export type GatewayApp = Pick<Hono<Env>, "fetch" | "request"> & {
  * which would be a tenth of what the HTTP side costs; whatever is written another way finds the same handler there.
  */
 const HOT_ROUTE = /^\/v2\/models\/([\w-][\w.-]*)\/infer$/;
+
+/** Slow bodies that are ended in one turn of the event loop. */
+const SLOW_BODIES_AT_ONCE = 64;
 
 /** Serves one request; `c` is for path parameters only. */
 type Serve = (exchange: Exchange, c: Context<Env>) => void;
@@ -164,7 +167,7 @@ export function createApp(deps: AppDeps): GatewayApp {
     request: app.request,
     inFlight: () => door.inFlight,
     heldBytes: () => edge.bytes.held,
-    endSlowBodies: (nowMs) => edge.arriving.end(nowMs),
+    endSlowBodies: (nowMs) => edge.arriving.end(nowMs, SLOW_BODIES_AT_ONCE),
     routes: app.routes.map(({ method, path }) => `${method} ${path}`),
     serveHot,
   };

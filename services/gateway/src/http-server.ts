@@ -48,6 +48,9 @@ const LISTEN_BACKLOG = 4096;
 /** How often node looks for requests that take too long to arrive, in milliseconds; its default of 30 s would be too coarse. */
 const TIMEOUT_CHECK_MS = 1000;
 
+/** How often slow bodies are looked for, in milliseconds: often, as only a few are ended at a time. */
+const SLOW_BODY_CHECK_MS = 250;
+
 /**
  * Serves an app over HTTP/1.1 and resolves when it listens.
  *
@@ -76,7 +79,7 @@ export async function startHttpServer(app: GatewayApp, options: HttpServerOption
   });
   // Node's own limit would drop lines without a word; the listener refuses.
   server.maxHeadersCount = 0;
-  const slowBodies = setInterval(() => app.endSlowBodies(performance.now()), TIMEOUT_CHECK_MS);
+  const slowBodies = setInterval(() => app.endSlowBodies(performance.now()), SLOW_BODY_CHECK_MS);
   server.on("close", () => clearInterval(slowBodies));
   server.on("clientError", onClientError);
   // Node would end the connection without a word, and with it what is in flight on it.

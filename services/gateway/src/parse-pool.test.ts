@@ -1,3 +1,5 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { getPriority } from "node:os";
 import { expect, onTestFinished, test } from "vitest";
 import type { ModelDescription } from "@millrace/protocol";
 import { ALL_JSON } from "./binary-body.ts";
@@ -153,3 +155,23 @@ test("more models than a thread keeps, one after the other and again, are each r
     expect(request.inputs[0]?.shape).toEqual([1, width]);
   }
 });
+
+test.runIf(process.platform === "linux")(
+  "the thread gives way to the event loop, which keeps its priority",
+  async () => {
+    const nices = (): number[] =>
+      readdirSync("/proc/self/task").map((id) => {
+        // After the name, which may hold anything: state, …; the nineteenth field of all is the niceness.
+        return Number(
+          readFileSync(`/proc/self/task/${id}/stat`, "utf8")
+            .replace(/^.*\) /s, "")
+            .split(" ")[16],
+        );
+      });
+    const { pool } = poolOf();
+    const before = nices();
+    await parse(pool, inferBody());
+    expect(nices().filter((nice) => nice === 10)).toHaveLength(before.filter((nice) => nice === 10).length + 1);
+    expect(getPriority(process.pid)).toBe(getPriority(process.ppid));
+  },
+);

@@ -1,3 +1,4 @@
+import { setPriority } from "node:os";
 import { parentPort } from "node:worker_threads";
 import type { ModelDescription } from "@millrace/protocol";
 import { FORMS } from "./forms.ts";
@@ -11,6 +12,12 @@ const port = parentPort;
 if (port === null) throw new Error("parse-thread.ts runs in a worker thread only");
 
 const models: ModelDescription[] = [];
+
+/** How much more than others this thread gives way where processors are short: the event loop, on which everybody waits, goes first. */
+const NICE = 10;
+
+// Linux has a niceness for each thread, and 0 is the one that calls; elsewhere it would be the whole process.
+if (process.platform === "linux") setPriority(0, NICE);
 
 port.on("message", ({ form, place, model, body, jsonBytes }: ParseRequest) => {
   if (model !== undefined) models[place] = model;

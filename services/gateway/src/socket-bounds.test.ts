@@ -53,12 +53,14 @@ test("of bodies that come and go in any order, exactly those that are there and 
         here.push(new Body(bodies, nowMs, bytes));
         for (const body of here.splice(leaves, 1)) bodies.delete(body);
         if (!ends) continue;
-        bodies.end(nowMs);
+        bodies.end(nowMs, Infinity);
         for (const body of here)
           expect(body.isRefused).toBe(nowMs - body.receivedMs > allowedMs(body.arrivedBytes, RATE));
         here = here.filter(({ isRefused }) => !isRefused);
       }
-      bodies.end(Infinity);
+      bodies.end(Infinity, 1);
+      expect(here.map(({ isRefused }) => isRefused)).toEqual(here.map((_, i) => i === 0));
+      bodies.end(Infinity, Infinity);
       expect(here.every(({ isRefused }) => isRefused)).toBe(true);
     }),
   );

@@ -54,6 +54,7 @@ export interface ArrivingBody {
 /** Every body that is arriving. Pure: whoever has a clock calls `end` now and then. */
 export class ArrivingBodies {
   readonly #bound: RateBound;
+  #oldest: ArrivingBody | undefined;
   #newest: ArrivingBody | undefined;
 
   constructor(bound: RateBound) {
@@ -62,25 +63,31 @@ export class ArrivingBodies {
 
   add(body: ArrivingBody): void {
     body.older = this.#newest;
-    if (this.#newest !== undefined) this.#newest.newer = body;
+    if (this.#newest === undefined) this.#oldest = body;
+    else this.#newest.newer = body;
     this.#newest = body;
   }
 
   /** Takes one out that is in the list. */
   delete(body: ArrivingBody): void {
     const { older, newer } = body;
-    if (older !== undefined) older.newer = newer;
+    if (older === undefined) this.#oldest = newer;
+    else older.newer = newer;
     if (newer === undefined) this.#newest = older;
     else newer.older = older;
     body.older = body.newer = undefined;
   }
 
-  /** Refuses those that come too slowly. O(bodies that are arriving). */
-  end(nowMs: number): void {
-    for (let body = this.#newest; body !== undefined;) {
-      const { older } = body;
-      if (nowMs - body.receivedMs > allowedMs(body.arrivedBytes, this.#bound)) body.refuseSlow();
-      body = older;
+  /** Refuses those that come too slowly, the oldest first, `most` at a time: a thousand together would hold everybody. O(bodies). */
+  end(nowMs: number, most: number): void {
+    let left = most;
+    for (let body = this.#oldest; body !== undefined && left > 0;) {
+      const { newer } = body;
+      if (nowMs - body.receivedMs > allowedMs(body.arrivedBytes, this.#bound)) {
+        body.refuseSlow();
+        left--;
+      }
+      body = newer;
     }
   }
 }
