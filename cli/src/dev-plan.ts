@@ -55,6 +55,7 @@ export class DevPlan {
         brokers: broker["gateways"] ?? "",
         models,
         publicMetrics: "true",
+        trustTenant: "true",
         // The first gateway has the first admin port; more of them come after the workers.
         adminPort: this.#adminPort(at === 0 ? 0 : 1 + workers + at),
       };

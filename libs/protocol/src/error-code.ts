@@ -227,6 +227,20 @@ export const ERROR_CODES = {
     fault: "model",
     meaning: "The answer is larger than the gateway sends.",
   },
+  unauthenticated: {
+    number: 33,
+    http: 401,
+    retryable: false,
+    fault: "client",
+    meaning: "The request brings no API key that is known, and this gateway asks for one.",
+  },
+  forbidden: {
+    number: 34,
+    http: 403,
+    retryable: false,
+    fault: "client",
+    meaning: "The API key may not speak for the tenant that the request names.",
+  },
 } as const satisfies Record<string, ErrorRow>;
 
 type ErrorRow = {

@@ -7,6 +7,7 @@ import type { CallEnd } from "./call-end.ts";
 import type { GatewayOptions } from "./config.ts";
 import type { BodyParser, ParseJob, ParseTask } from "./parse-pool.ts";
 import { echoOf, EchoInference, inferBody, TEST_STAGES, testModel, testOptions, testParser } from "./testing.ts";
+import { type ApiKeys, parseApiKeys } from "./tenant-access.ts";
 import { UNSUPPORTED_ROUTES } from "./unsupported-routes.ts";
 
 const defects: unknown[] = [];
@@ -18,7 +19,11 @@ const observer = {
   ended: (end: CallEnd): void => void ends.push(end),
 };
 
-type Given = Partial<GatewayOptions> & { readonly isDraining?: () => boolean; readonly parser?: BodyParser };
+type Given = Partial<GatewayOptions> & {
+  readonly apiKeys?: ApiKeys;
+  readonly isDraining?: () => boolean;
+  readonly parser?: BodyParser;
+};
 
 function appOf(inference = new EchoInference(), given: Given = {}) {
   const isDraining = given.isDraining ?? (() => false);
@@ -28,6 +33,7 @@ function appOf(inference = new EchoInference(), given: Given = {}) {
     options: testOptions(given),
     parser: given.parser ?? testParser,
     version: "1.2.3",
+    apiKeys: given.apiKeys,
     isDraining,
     isRefusing: isDraining,
     onDefect,
@@ -742,4 +748,24 @@ test("a class is asked for by the header, else by the parameter", async () => {
   const { status, body: refusal } = await infer(app, body, { priority: "now" });
   expect([status, refusal.code]).toEqual([400, "invalid_request"]);
   expect(inference.submitted).toBe(4);
+});
+
+test("keys are asked for where there are some, and tell the tenant; what is not inference needs none", async () => {
+  const tenants: string[] = [];
+  const inference = new EchoInference();
+  inference.respond = (request) => {
+    tenants.push(request.tenant);
+    return echoOf(request);
+  };
+  const app = appOf(inference, { apiKeys: parseApiKeys("acme 0123456789abcdef\n") });
+  const refused = await infer(app);
+  expect([refused.status, refused.body.code]).toEqual([401, "unauthenticated"]);
+  expect(refused.headers.get("www-authenticate")).toBe("Bearer");
+  const key = { "x-api-key": "0123456789abcdef" };
+  expect((await infer(app, inferBody(), { ...key, "x-tenant": "other" })).status).toBe(403);
+  expect((await infer(app, inferBody(), key)).status).toBe(200);
+  expect((await infer(appOf(inference), inferBody(), { "x-tenant": "other" })).status).toBe(200);
+  expect((await infer(appOf(inference, { trustTenant: true }), inferBody(), { "x-tenant": "other" })).status).toBe(200);
+  expect(tenants).toEqual(["acme", "", "other"]);
+  expect((await ask(app, "/v2/health/ready")).status).toBe(200);
 });

@@ -19,6 +19,7 @@ import { type Edge, NodeExchange } from "./node-exchange.ts";
 import type { BodyParser } from "./parse-pool.ts";
 import { openApiDocument } from "./openapi/document.ts";
 import { quote, Refusal } from "./refusal.ts";
+import type { ApiKeys } from "./tenant-access.ts";
 import { ArrivingBodies, ByteBound } from "./socket-bounds.ts";
 import { sendStatistics } from "./statistics-routes.ts";
 import { nameBeforePredict, sendTfsStatus } from "./tfs-routes.ts";
@@ -40,6 +41,7 @@ export type AppDeps = {
     | "bodyBytesPerSecondMin"
     | "bodyGraceMs"
     | "defaultModel"
+    | "trustTenant"
     | "testDelay"
   >;
   /** Parses large bodies. */
@@ -52,6 +54,8 @@ export type AppDeps = {
   readonly isRefusing: () => boolean;
   /** Is told of every exception that ended a request: a defect of ours, to be logged. Never holds payloads. */
   readonly onDefect: (error: unknown) => void;
+  /** Who may ask for inference; undefined: everybody. */
+  readonly apiKeys?: ApiKeys | undefined;
   /** Is also told of requests that no route serves. */
   readonly observer: CallObserver;
   /** What `/metrics` shows; undefined: there is no such route. */
@@ -99,6 +103,7 @@ export function createApp(deps: AppDeps): GatewayApp {
     limits: deps.options,
     parser: deps.parser,
     delays: delays.size === 0 ? undefined : delays,
+    access: { keys: deps.apiKeys, isTrusting: deps.options.trustTenant },
     isRefusing: deps.isRefusing,
     onDefect: deps.onDefect,
     observer: deps.observer,

@@ -2,14 +2,17 @@ import { readTimeoutHeader } from "./budget.ts";
 import type { Exchange } from "./exchange.ts";
 import { readPriorityHeader } from "./priority.ts";
 import { Refusal } from "./refusal.ts";
+import { type TenantAccess, tenantOf } from "./tenant-access.ts";
 
-/** What the head of an inference call asks for; 0 = not given. */
-export type CallHeaders = { readonly timeoutMs: number; readonly priority: number };
+/** What the head of an inference call asks for, and for whom; 0, "" = not given. */
+export type CallHeaders = { readonly timeoutMs: number; readonly priority: number; readonly tenant: string };
 
-/** Reads what a head asks for; what it cannot mean is `invalid_request`. */
-export function readCallHeaders(exchange: Pick<Exchange, "header">): CallHeaders | Refusal {
+/** Reads what a head asks for; what it cannot mean is `invalid_request`. For the tenant see `tenantOf`. */
+export function readCallHeaders(exchange: Pick<Exchange, "header">, access: TenantAccess): CallHeaders | Refusal {
+  const tenant = tenantOf(exchange, access);
+  if (tenant instanceof Refusal) return tenant;
   const timeoutMs = readTimeoutHeader(exchange.header("x-request-timeout-ms"));
   if (timeoutMs instanceof Refusal) return timeoutMs;
   const priority = readPriorityHeader(exchange.header("priority"));
-  return priority instanceof Refusal ? priority : { timeoutMs, priority };
+  return priority instanceof Refusal ? priority : { timeoutMs, priority, tenant };
 }

@@ -110,6 +110,16 @@ export const OPTIONS = defineOptions({
     default: 5000,
     doc: "How long a body may come, and an answer be taken, as slowly as it likes, in milliseconds.",
   },
+  apiKeysFile: {
+    schema: z.string(),
+    default: "",
+    doc: "File of the API keys that inference takes, TENANT KEY a line; a tenant * lets its key speak for any by x-tenant. Empty: no key is asked for.",
+  },
+  trustTenant: {
+    schema: z.boolean(),
+    default: false,
+    doc: "Believe x-tenant without a key, where no keys are configured; millrace dev does.",
+  },
   defaultModel: {
     schema: z.string().max(256),
     default: "",

@@ -13,6 +13,7 @@ export function errorResponse(refusal: Refusal): ErrorResponse {
   const status = ERROR_CODES[refusal.code].http;
   const headers: string[] = [];
   if (status === 429 || status === 503) headers.push("retry-after", retryAfterText(refusal.retryAfterMs));
+  if (status === 401) headers.push("www-authenticate", "Bearer");
   // The next request of this connection had better go to another process.
   if (refusal.code === "draining") headers.push("connection", "close");
   return { status, headers, body: errorText(refusal.code, refusal.message) };

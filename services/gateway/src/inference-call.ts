@@ -15,6 +15,7 @@ import { findServing } from "./model-choice.ts";
 import type { BodyParser, ParseJob } from "./parse-pool.ts";
 import { Refusal } from "./refusal.ts";
 import { type GatewayDurations, serverTiming } from "./server-timing.ts";
+import type { TenantAccess } from "./tenant-access.ts";
 import { FULL_RETRY_AFTER_MS } from "./socket-bounds.ts";
 
 /** What all inference calls of a gateway share. */
@@ -35,6 +36,7 @@ export type Door = {
   readonly parser: BodyParser;
   /** For tests: how long to sleep inside a stage, in milliseconds; undefined = nowhere, at no cost. */
   readonly delays: ReadonlyMap<Stage, number> | undefined;
+  readonly access: TenantAccess;
   readonly isRefusing: () => boolean;
   /** Is told of every exception that a call ended with: a defect of ours. */
   readonly onDefect: (error: unknown) => void;
@@ -231,7 +233,7 @@ class InferenceCall<Request extends FormRequest> {
         outputs: request.outputs,
         budgetMs,
         priority: this.#headers.priority || request.priority,
-        tenant: "",
+        tenant: this.#headers.tenant,
         requestId: this.#exchange.requestId,
       },
       (answer) => this.#onAnswer(request, answer),
@@ -417,7 +419,7 @@ export function serveInference<Request extends FormRequest>(
   };
   const refusal = refusalAtDoor(door);
   if (refusal !== undefined) return refuseCall(refusal);
-  const headers = readCallHeaders(exchange);
+  const headers = readCallHeaders(exchange, door.access);
   if (headers instanceof Refusal) return refuseCall(headers);
   const jsonBytes = jsonBytesOf(exchange, form, door);
   if (jsonBytes instanceof Refusal) return refuseCall(jsonBytes);

@@ -1,9 +1,11 @@
+import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
   createLogger,
   Lifecycle,
   loadOptions,
   MetricsPage,
+  OptionError,
   parseTestDelay,
   processName,
   reportReady,
@@ -22,6 +24,7 @@ import { startHttpServer } from "./http-server.ts";
 import { GatewayMetrics } from "./metrics.ts";
 import { ParsePool } from "./parse-pool.ts";
 import { SplitInference } from "./split-inference.ts";
+import { type ApiKeys, parseApiKeys } from "./tenant-access.ts";
 
 /** How often a drain looks whether every request has been answered, in ms. */
 const DRAIN_POLL_MS = 10;
@@ -87,6 +90,7 @@ export async function main(argv: string[]): Promise<void> {
     isDraining,
     isRefusing: () => isRefusing,
     onDefect,
+    apiKeys: readApiKeys(options.apiKeysFile),
     observer,
     metricsPage: options.publicMetrics ? metricsPage : undefined,
   });
@@ -108,6 +112,20 @@ export async function main(argv: string[]): Promise<void> {
   reportReady({ addresses });
   const { drainGraceMs } = options;
   await runUntilSignal({ lifecycle, logger, drainGraceMs, left: () => `${app.inFlight()} requests` });
+}
+
+/** @throws {OptionError} where the file cannot be read, or is none of keys. */
+function readApiKeys(path: string): ApiKeys | undefined {
+  if (path === "") return undefined;
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new OptionError(
+      `the file of API keys cannot be read: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+  return parseApiKeys(text);
 }
 
 if (import.meta.main) await runMain(main);
