@@ -64,7 +64,9 @@ test("within a class the earlier deadline runs first, and at most one batch goes
         }
       };
       const turns = new Map<Fate, number>();
-      new OpenLoad({ ...PLAN, offered: mixOf(random, 80), onBatch }).run();
+      // Shares so large that turns are often owed, and to two classes at a time.
+      const options = { weights: { classes: [2, 1, 1], tenants: new Map() } };
+      new OpenLoad({ ...PLAN, offered: mixOf(random, 80), options, onBatch }).run();
     }),
     { numRuns: 250 },
   );
@@ -109,7 +111,7 @@ test("a flood of less urgent requests delays a class by one running batch at mos
     return took[Math.floor((took.length - 1) * share)]!;
   };
   fc.assert(
-    fc.property(seeds, fc.double({ min: 0.05, max: 0.5, noNaN: true }), (seed, part) => {
+    fc.property(seeds, fc.constantFrom(0.02, 0.05, 0.2, 0.5), (seed, part) => {
       const random = randomFrom(seed);
       const forMs = 400;
       const urgent = poisson(
@@ -123,7 +125,7 @@ test("a flood of less urgent requests delays a class by one running batch at mos
       const options = { weights: { classes: [100_000, 1, 1], tenants: new Map() } };
       const alone = new OpenLoad({ ...PLAN, offered: urgent, options }).run();
       const flooded = new OpenLoad({ ...PLAN, offered: merged(urgent, ...rest), options }).run();
-      for (const share of [0.5, 0.99]) {
+      for (const share of [0.5, part < 0.1 ? 1 : 0.99]) {
         const [without, with_] = [percentile(alone.fates, share), percentile(flooded.fates, share)];
         check(with_ <= without + BATCH_MS + 1.5, `p${share * 100}: ${without} ms alone, ${with_} ms in the flood`);
       }
