@@ -109,7 +109,7 @@ test.for<[string, string, number, string]>([
     400,
     "invalid_request",
   ],
-  ["a feature of others", postBytes("/v1/models/double:predict", "{}"), 501, "unsupported"],
+  ["a feature of others", postBytes("/v2/models/double/generate", "{}"), 501, "unsupported"],
   ["a bad timeout", postBytes(INFER, GOOD, ["x-request-timeout-ms: soon"]), 400, "invalid_request"],
 ])("%s is told in JSON, and the connection lives on", async ([, bytes, status, code]) => {
   using connection = new RawConnection(system.url);

@@ -55,6 +55,12 @@ test("a sweep measures the powers of two and the largest batch, many times each"
   }
 });
 
+test("no more elements are tried than a run may have", async () => {
+  // A row of X has three.
+  const { runs } = await warm(square, { limits: { maxBatchElements: 14, sweepMs: 1_000 } });
+  expect(runs.map(({ rows }) => rows)).toEqual([1, 2, 4]);
+});
+
 test("the first run of a shape does not count, unless there is no other", async () => {
   let runs = 0;
   const slow = await warm(square, { limits: { sweepMs: 0 }, timesMs: () => (++runs === 1 ? 1_000 : runs) });

@@ -1,4 +1,4 @@
-import { FREE, type TensorSpec } from "@millrace/protocol";
+import { elementCount, FREE, type TensorSpec } from "@millrace/protocol";
 import type { BatchTensor, ModelLimits, ModelSignature, Runner, WarmUpRuns } from "./runner.ts";
 import { isNearlyEqual, sampleBytes, stackRows, variedRow, zeroInputs } from "./sample.ts";
 
@@ -55,7 +55,7 @@ export async function warmUp(
   const outputs = signature.outputs.map((spec, i) => learnRank(spec, answer[i]!));
   const trial = { stopwatch, inputs: signature.inputs, outputs, size };
   const reason = rejectBySpecs(trial, options) || rowsFault(answer, 1) || (await rejectByRuns(trial, options));
-  const rowsMax = reason === "" ? largestSample(trial, options.maxBatchSize) : 1;
+  const rowsMax = reason === "" ? largestSample(trial, options) : 1;
   const sweepFault = await sweep(trial, sweepSizes(rowsMax), options.sweepMs ?? 0);
   const batchingReason = reason || sweepFault;
   const runs = stopwatch.runs.filter(({ rows }) => batchingReason === "" || rows === 1);
@@ -117,7 +117,8 @@ function rejectBySpecs({ inputs, outputs }: Trial, limits: ModelLimits): string 
   return "";
 }
 
-async function rejectByRuns(trial: Trial, { maxBatchSize, batching }: ModelLimits): Promise<string> {
+async function rejectByRuns(trial: Trial, limits: ModelLimits): Promise<string> {
+  const { maxBatchSize, batching } = limits;
   if (maxBatchSize < 2) return "";
   const onTwo = await tryRows(trial, 2);
   if (onTwo !== "") return onTwo;
@@ -125,12 +126,16 @@ async function rejectByRuns(trial: Trial, { maxBatchSize, batching }: ModelLimit
     const influence = await findInfluence(trial);
     if (influence !== "") return influence;
   }
-  return maxBatchSize === 2 ? "" : tryRows(trial, largestSample(trial, maxBatchSize));
+  return maxBatchSize === 2 ? "" : tryRows(trial, largestSample(trial, limits));
 }
 
-function largestSample({ inputs, size }: Trial, maxBatchSize: number): number {
-  const bytesPerRow = Math.max(1, sampleBytes(inputs, { rows: 1, size }));
-  return Math.min(maxBatchSize, Math.max(2, Math.floor(SAMPLE_BYTES_MAX / bytesPerRow)));
+/** The largest batch that is tried out; two rows, which batching is checked with, in any case. */
+function largestSample({ inputs, size }: Trial, { maxBatchSize, maxBatchElements = 0 }: ModelLimits): number {
+  const row = { rows: 1, size };
+  const byBytes = Math.floor(SAMPLE_BYTES_MAX / Math.max(1, sampleBytes(inputs, row)));
+  const elements = zeroInputs(inputs, row).reduce((sum, { shape }) => sum + elementCount(shape), 0);
+  const byElements = maxBatchElements === 0 ? maxBatchSize : Math.floor(maxBatchElements / Math.max(1, elements));
+  return Math.min(maxBatchSize, Math.max(2, Math.min(byBytes, byElements)));
 }
 
 /**
