@@ -16,15 +16,20 @@ test("pieces come back as one, whatever is known of their sum", () => {
   );
 });
 
+const PIECE_BYTES = 64 * 1024;
+
 test("of an announced length, all pieces are copied once: what is allocated is hardly more than the body", () => {
   const allocate = vi.spyOn(Buffer, "allocUnsafeSlow");
   onTestFinished(() => allocate.mockRestore());
-  const piece = Buffer.alloc(64 * 1024);
   for (const pieces of [2, 10, 64, 256]) {
     allocate.mockClear();
     const body = new BodyBuffer();
-    for (let i = 0; i < pieces; i++) body.append(piece, pieces * piece.byteLength);
+    const given = Array.from({ length: pieces }, (_, i) => Buffer.alloc(PIECE_BYTES, i));
+    for (const piece of given) body.append(piece, pieces * PIECE_BYTES);
     const whole = body.take();
+    for (let i = 0; i < pieces; i++) expect(whole[i * PIECE_BYTES]).toBe(i % 256);
+    // Their memory is free already.
+    expect(given.every(({ byteLength }) => byteLength === 0)).toBe(true);
     expect(whole.buffer.byteLength).toBe(whole.byteLength);
     const allocated = allocate.mock.calls.reduce((sum, [bytes]) => sum + bytes, 0);
     expect(allocated).toBeLessThanOrEqual(1.1 * whole.byteLength);
@@ -50,4 +55,11 @@ test("a single piece is not copied, and pieces are never written to", () => {
   body.append(memory.subarray(0, 1), Infinity);
   body.append(Buffer.from("X"), Infinity);
   expect([body.take().toString(), memory.toString()]).toEqual(["oX", "onetwo"]);
+
+  // What others share is not given back.
+  const shared = Buffer.alloc(PIECE_BYTES + 1, "a");
+  const part = new BodyBuffer();
+  part.append(shared.subarray(1), Infinity);
+  part.append(Buffer.from("b"), Infinity);
+  expect([part.take().byteLength, shared.byteLength]).toEqual([PIECE_BYTES + 1, PIECE_BYTES + 1]);
 });
