@@ -71,6 +71,7 @@ test(
     const busy = ["429", "503", "504"].reduce((sum, status) => sum + (report.statuses.get(status) ?? 0), 0);
     expect(busy / report.requests).toBeLessThan(0.01);
     expect(system.pidOf("gateway-1")).toBe(pid);
+    expect(slopes["rss"]?.lastBytes, "memory was read").toBeGreaterThan(0);
     if (IS_FULL) {
       for (const { percentPerTenMinutes } of Object.values(slopes))
         expect(percentPerTenMinutes).toBeLessThan(GROWTH_PERCENT_MAX);
