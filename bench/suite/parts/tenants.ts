@@ -1,4 +1,5 @@
 import { OPTIONS as BROKER_OPTIONS } from "@millrace/broker/config";
+import { OPTIONS as GATEWAY_OPTIONS } from "@millrace/gateway/config";
 import { absoluteLimit, DEADLINE_MS, DEVICE } from "../device.ts";
 import { virtualLambda99 } from "../limit.ts";
 import { LiveSystem } from "../live-system.ts";
@@ -22,7 +23,10 @@ export const tenants: PartRow = {
   name: "B11",
   title: `Three tenants with weights 1, 1 and 2, the first with ${FLOOD} times its part`,
   workers: [2],
-  missing: () => (Object.hasOwn(BROKER_OPTIONS, "tenantWeights") ? "" : "this version has no tenants"),
+  missing: () =>
+    Object.hasOwn(BROKER_OPTIONS, "tenantWeights") && Object.hasOwn(GATEWAY_OPTIONS, "trustTenant")
+      ? ""
+      : "this version has no tenants",
   run: async (run) => {
     const { workers } = run.context;
     const weights = TENANTS.map(({ name, weight }) => `${name}=${weight}`).join(",");
