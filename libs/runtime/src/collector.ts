@@ -11,4 +11,7 @@ export function tuneCollector(): void {
   setFlagsFromString("--no-allocation-site-pretenuring");
   // What survives is small: waiting for helper threads to be scheduled takes longer than copying it alone.
   setFlagsFromString("--no-parallel-scavenge");
+  // A full collection begins by default whenever buffers outside the heap have grown by 64 MB, a hundred tensors of an image, however
+  // small the heap is that it looks through. Counted together with the heap they may grow with it, by three tenths.
+  setFlagsFromString("--external-memory-accounted-in-global-limit");
 }
