@@ -30,6 +30,15 @@ export const OPTIONS = defineOptions({
     default: 0,
     doc: "onnxruntime threads of one slot; 0 divides the whole processors that the process may use, its container's limit observed, among the slots.",
   },
+  modelBytesMax: {
+    schema: z
+      .number()
+      .int()
+      .min(0)
+      .max(1024 * 2 ** 30),
+    default: 0,
+    doc: "Bytes that all copies of all models may take together, one copy a slot; a model that would exceed it cannot serve, with that reason, and those before it do. 0 means no limit.",
+  },
   curveDir: {
     schema: z.string(),
     default: "",

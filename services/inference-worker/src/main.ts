@@ -77,6 +77,7 @@ export async function main(argv: string[]): Promise<void> {
     dir: options.models,
     threads,
     threadsPerSlot,
+    bytesMax: options.modelBytesMax,
     processor: cpus()[0]?.model ?? process.arch,
     curves,
     folder,

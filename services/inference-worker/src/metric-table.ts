@@ -91,6 +91,14 @@ export const WORKER_METRICS = defineMetrics({
     labels: ["model", "version"],
     help: "How long loading and warming up took, in all slots together.",
   },
+  millrace_worker_model_memory_bytes: {
+    type: "gauge",
+    unit: "bytes",
+    labels: ["model", "version", "slot"],
+    help: "How much the process grew when the copy of the model in this slot was loaded and warmed up, or the size of its file if that is more: an estimate.",
+    asks: "Memory that the copies of a model take, over all workers.",
+    query: "sum by (model, version) (millrace_worker_model_memory_bytes)",
+  },
   ...LINK_METRICS,
   ...PROCESS_METRICS,
 });

@@ -32,7 +32,7 @@ const MODEL: WorkerModel = {
 
 function loadedMetrics(): WorkerMetrics {
   const metrics = new WorkerMetrics({ version: "0.0.0", slots: 2 });
-  metrics.loaded(MODEL, { provider: "cpu", seconds: 1.5 });
+  metrics.loaded(MODEL, { provider: "cpu", seconds: 1.5, copyBytes: [1_000, 2_000] });
   return metrics;
 }
 
@@ -54,18 +54,28 @@ test("a model that is loaded is shown with its digest, and with 0 for what has n
     { labels: { model: "digits", version: "2", sha256: "abc", provider: "cpu" }, recorder: { value: 1 } },
   ]);
   expect(values.gauge("millrace_worker_model_load_seconds", { model: "digits", version: "2" }).value).toBe(1.5);
+  expect(values.series("millrace_worker_model_memory_bytes")).toMatchObject([
+    { labels: { model: "digits", version: "2", slot: "0" }, recorder: { value: 1_000 } },
+    { labels: { slot: "1" }, recorder: { value: 2_000 } },
+  ]);
   expect(values.series("millrace_worker_rows_total")).toMatchObject([{ recorder: { value: 0 } }]);
 });
 
 test("the slots are those of the worker, and not of each of its models", () => {
   const metrics = loadedMetrics();
-  metrics.loaded({ ...MODEL, index: 4, model: { ...MODEL.model, name: "faces" } }, { provider: "cuda", seconds: 1 });
+  metrics.loaded(
+    { ...MODEL, index: 4, model: { ...MODEL.model, name: "faces" } },
+    { provider: "cuda", seconds: 1, copyBytes: [] },
+  );
   expect(metrics.values.series("millrace_worker_slots")).toMatchObject([{ labels: {}, recorder: { value: 2 } }]);
 });
 
 test("a model that cannot serve has no series", () => {
   const metrics = new WorkerMetrics({ version: "0.0.0", slots: 2 });
-  metrics.loaded({ ...MODEL, model: { ...MODEL.model, state: "failed" } }, { provider: "cpu", seconds: 1 });
+  metrics.loaded(
+    { ...MODEL, model: { ...MODEL.model, state: "failed" } },
+    { provider: "cpu", seconds: 1, copyBytes: [] },
+  );
   expect(metrics.values.series("millrace_worker_model_info")).toEqual([]);
 });
 

@@ -1,5 +1,6 @@
 import { type ErrorCode, errorCodeOf, type ResultItem, type WorkerModel } from "@millrace/protocol";
 import { type Counter, type Histogram, LinkMetrics, Metrics, recordProcess } from "@millrace/runtime";
+import type { Loading } from "./model-loader.ts";
 import { WORKER_METRICS } from "./metric-table.ts";
 
 /** How a batch went: each run with its rows, and times in ms. */
@@ -71,13 +72,15 @@ export class WorkerMetrics implements WorkerObserver {
   }
 
   /** Takes a model that was loaded, or that cannot serve; the latter has no series. */
-  loaded({ index, model }: WorkerModel, loading: { readonly provider: string; readonly seconds: number }): void {
+  loaded({ index, model }: WorkerModel, loading: Loading): void {
     if (model.state !== "ready") return;
     const { values } = this;
     const { name, version, digest } = model;
-    const { provider, seconds } = loading;
+    const { provider, seconds, copyBytes } = loading;
     values.gauge("millrace_worker_model_info", { model: name, version, sha256: digest, provider }).set(1);
     values.gauge("millrace_worker_model_load_seconds", { model: name, version }).set(seconds);
+    for (const [slot, bytes] of copyBytes.entries())
+      values.gauge("millrace_worker_model_memory_bytes", { model: name, version, slot: String(slot) }).set(bytes);
     for (const reason of USUAL_ERRORS) values.counter("millrace_worker_errors_total", { model: name, reason });
     this.#models[index] = {
       name,

@@ -1,11 +1,13 @@
+import { stat } from "node:fs/promises";
 import { encodeTensorList, LIMITS, type TensorSpec, type WorkerModel } from "@millrace/protocol";
 import type { Logger } from "@millrace/runtime";
 import type { CurveBook } from "./curve-book.ts";
 import type { CurveFolder } from "./curve-folder.ts";
 import { fingerprintOf, providerOf } from "./fingerprint.ts";
+import { MemoryAccount } from "./memory-account.ts";
 import { describeModel, type LoadOutcome } from "./model-description.ts";
 import { type RepositoryModel, scanRepository } from "./repository.ts";
-import type { LoadedModel } from "./runner.ts";
+import type { LoadedModel, ModelSource } from "./runner.ts";
 import type { ServedModel } from "./worker.ts";
 import type { RunnerThread } from "./runner-host.ts";
 import { SWEEP_MS_MAX } from "./warm-up.ts";
@@ -23,9 +25,14 @@ export type LoaderOptions = {
   readonly curves: CurveBook;
   readonly folder: CurveFolder;
   readonly logger: Logger;
-  /** Is told of every model that was tried, what runs it, and how long loading took, in seconds. */
-  readonly onLoaded: (model: WorkerModel, loading: { readonly provider: string; readonly seconds: number }) => void;
+  /** Is told of every model that was tried, what runs it, how long loading took, in seconds, and what it takes. */
+  readonly onLoaded: (model: WorkerModel, loading: Loading) => void;
+  /** Bytes that all copies of all models may take together; 0 = no limit. */
+  readonly bytesMax: number;
 };
+
+/** How a model was loaded. `copyBytes`: what its copy in each slot takes; none where it cannot serve. */
+export type Loading = { readonly provider: string; readonly seconds: number; readonly copyBytes: readonly number[] };
 
 /**
  * Loads and warms up every model of the folder in every slot, one after the other, and says in the log how each went. What
@@ -38,31 +45,39 @@ export async function loadModels(options: LoaderOptions): Promise<ServedModel[]>
   if (found.length > LIMITS.list)
     logger.error({ models: found.length, max: LIMITS.list }, "too many models; the rest is left out");
   const models: ServedModel[] = [];
+  const memory = new MemoryAccount(options.bytesMax);
   for (const [index, one] of found.slice(0, LIMITS.list).entries()) {
     const startedMs = performance.now();
-    const model = await loadModel(options, one, index);
+    const { model, copyBytes } = await loadModel({ ...options, memory }, one, index);
     models.push(model);
     const seconds = (performance.now() - startedMs) / 1000;
-    options.onLoaded(model, { provider: providerOf(one.manifest), seconds });
+    options.onLoaded(model, { provider: providerOf(one.manifest), seconds, copyBytes });
   }
   return models;
 }
 
-async function loadModel(options: LoaderOptions, found: RepositoryModel, index: number): Promise<ServedModel> {
-  const { logger, threads, threadsPerSlot, processor, curves, folder } = options;
+type LoaderState = LoaderOptions & { readonly memory: MemoryAccount };
+
+async function loadModel(
+  options: LoaderState,
+  found: RepositoryModel,
+  index: number,
+): Promise<{ readonly model: ServedModel; readonly copyBytes: readonly number[] }> {
+  const { logger, threadsPerSlot, processor, curves, folder } = options;
   const fingerprint = fingerprintOf(found, { threads: threadsPerSlot, processor });
   const { name: ownName, version: ownVersion, manifest } = found;
   const kept = await folder.read(fingerprint);
   const sizes = curves.add(index, { model: ownName, version: ownVersion, fingerprint }, kept);
   // Of one size no slope can be told.
   const isKnown = sizes >= Math.min(2, manifest.maxBatchSize);
-  const outcome = await load(threads, found, { index, sweepMs: isKnown ? 0 : SWEEP_MS_MAX });
+  const { outcome, copyBytes } = await load(options, found, { index, sweepMs: isKnown ? 0 : SWEEP_MS_MAX });
+  const memoryBytes = copyBytes.reduce((sum, bytes) => sum + bytes, 0);
   const model = describeModel(found, outcome);
   const { name, version, state } = model;
   const loaded = outcome.state === "ready" ? outcome.loaded : undefined;
   if (loaded === undefined) logger.error({ model: name, version, reason: model.reason }, "model cannot serve");
   else {
-    const { batching, maxBatchSize, memoryBytes } = loaded;
+    const { batching, maxBatchSize } = loaded;
     if (!isKnown) {
       for (const { bucket, runs } of loaded.buckets) curves.warmedUp(index, bucket, runs);
       curves.warmedUp(index, "", loaded.warmUpRuns);
@@ -77,47 +92,65 @@ async function loadModel(options: LoaderOptions, found: RepositoryModel, index: 
         "model is not padded: its buckets are not used",
       );
   }
-  return {
-    index,
-    memoryBytes: loaded?.memoryBytes ?? 0,
-    fingerprint,
-    buckets: loaded?.buckets.map(({ bucket }) => bucket) ?? [],
-    curve: [],
-    model,
-    padding: loaded?.padding,
-  };
+  const buckets = loaded?.buckets.map(({ bucket }) => bucket) ?? [];
+  const served = { index, memoryBytes, fingerprint, buckets, curve: [], model, padding: loaded?.padding };
+  return { model: served, copyBytes };
 }
 
+/** Loads a copy into every slot; where one of them cannot be had none stays. */
 async function load(
-  threads: readonly RunnerThread[],
+  { threads, memory }: LoaderState,
   found: RepositoryModel,
-  { index, sweepMs }: { readonly index: number; readonly sweepMs: number },
-): Promise<LoadOutcome> {
-  if (found.state === "failed") return { state: "failed", reason: found.reason };
-  const { maxBatchSize, batching, maxBatchElements, padding } = found.manifest;
-  let result: LoadedModel | undefined;
-  for (const thread of threads) {
-    try {
-      const loaded = await thread.load({
-        model: index,
-        source: found.source,
-        limits: { maxBatchSize, batching, maxBatchElements, padding },
-        // The slots are alike: one of them measures.
-        sweepMs: thread === threads[0] ? sweepMs : 0,
-      });
+  asked: { readonly index: number; readonly sweepMs: number },
+): Promise<{ readonly outcome: LoadOutcome; readonly copyBytes: readonly number[] }> {
+  if (found.state === "failed") return { outcome: found, copyBytes: [] };
+  const copyBytes: number[] = [];
+  try {
+    refuseIf(memory.refusalOf((await fileBytesOf(found.source)) * threads.length));
+    let result: LoadedModel | undefined;
+    for (const [slot, thread] of threads.entries()) {
+      // The slots are alike: one of them measures.
+      const loaded = await loadCopy(thread, found, { ...asked, sweepMs: slot === 0 ? asked.sweepMs : 0 });
+      copyBytes.push(loaded.memoryBytes);
+      refuseIf(memory.refusalOf(copyBytes.reduce((sum, bytes) => sum + bytes, 0)));
       // A slot that found rows to influence each other decides for all: batches may go to any slot.
       const isLess = result?.batching === true && !loaded.batching;
       if (result === undefined || isLess || (result.padding && !loaded.padding)) result = loaded;
-    } catch (error) {
-      return { state: "failed", reason: error instanceof Error ? error.message : String(error) };
     }
+    if (result === undefined) throw new Error("there is no slot to load it into");
+    if (tensorListBytes(result) > LIMITS.tensorsBytes)
+      throw new Error("it has more inputs or outputs, or longer names, than one request can carry");
+    for (const bytes of copyBytes) memory.bytes += bytes;
+    return { outcome: { state: "ready", loaded: result }, copyBytes };
+  } catch (error) {
+    // A thread that is gone has nothing to unload.
+    await Promise.allSettled(threads.map((thread) => thread.unload(asked.index)));
+    const reason = error instanceof Error ? error.message : String(error);
+    return { outcome: { state: "failed", reason }, copyBytes: [] };
   }
-  if (result !== undefined && tensorListBytes(result) > LIMITS.tensorsBytes) {
-    return { state: "failed", reason: "it has more inputs or outputs, or longer names, than one request can carry" };
-  }
-  return result === undefined
-    ? { state: "failed", reason: "there is no slot to load it into" }
-    : { state: "ready", loaded: result };
+}
+
+function loadCopy(
+  thread: RunnerThread,
+  { source, manifest }: RepositoryModel & { readonly state: "found" },
+  { index, sweepMs }: { readonly index: number; readonly sweepMs: number },
+): Promise<LoadedModel> {
+  const { maxBatchSize, batching, maxBatchElements, padding } = manifest;
+  const limits = { maxBatchSize, batching, maxBatchElements, padding };
+  return thread.load({ model: index, source, limits, sweepMs });
+}
+
+function refuseIf(reason: string): void {
+  if (reason !== "") throw new Error(reason);
+}
+
+/** The least that a copy takes. A file that cannot be read is told by who loads it. */
+async function fileBytesOf(source: ModelSource): Promise<number> {
+  if (source.platform === "simulated") return 0;
+  return stat(source.path).then(
+    ({ size }) => size,
+    () => 0,
+  );
 }
 
 /** The largest tensor list that a request or an answer of the model can need. */

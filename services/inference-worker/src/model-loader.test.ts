@@ -1,0 +1,79 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createLogger } from "@millrace/runtime";
+import { expect, onTestFinished, test } from "vitest";
+import { encodeOnnxModel } from "../../../tests/support/onnx-model.ts";
+import { CurveBook } from "./curve-book.ts";
+import { CurveFolder } from "./curve-folder.ts";
+import { type Loading, loadModels } from "./model-loader.ts";
+import { startRunnerThread } from "./runner-host.ts";
+
+const BIG_VALUES = 4_000_000;
+
+/** A folder of two models, the first of 16 MB, loaded into two slots. */
+async function loadTwo(bytesMax: number) {
+  const dir = await mkdtemp(join(tmpdir(), "millrace-"));
+  onTestFinished(() => rm(dir, { recursive: true }));
+  for (const [name, values] of [
+    ["big", BIG_VALUES],
+    ["small", 4],
+  ] as const) {
+    const data = new Float32Array(values).fill(1);
+    const model = encodeOnnxModel({
+      name,
+      inputs: [{ name: "x", datatype: "FP32", shape: ["batch", 1] }],
+      outputs: [{ name: "y", datatype: "FP32", shape: ["batch", values] }],
+      nodes: [{ op: "MatMul", inputs: ["x", "w"], outputs: ["y"] }],
+      initializers: [{ name: "w", datatype: "FP32", shape: [1, values], data }],
+    });
+    await mkdir(join(dir, name));
+    await writeFile(join(dir, name, "model.onnx"), model);
+    await writeFile(join(dir, name, "model.yaml"), "max_batch_size: 1");
+  }
+  const logger = createLogger({ role: "worker", name: "w", level: "silent" });
+  const threads = [0, 1].map(() => startRunnerThread({ threads: 1 }));
+  onTestFinished(async () => void (await Promise.all(threads.map((thread) => thread.close()))));
+  const loadings: Loading[] = [];
+  const models = await loadModels({
+    dir,
+    threads,
+    threadsPerSlot: 1,
+    processor: "p",
+    bytesMax,
+    curves: new CurveBook(),
+    folder: new CurveFolder("", logger),
+    logger,
+    onLoaded: (_, loading) => loadings.push(loading),
+  });
+  return { models, loadings, threads };
+}
+
+test("each slot has a copy of its own, and each copy is counted", async () => {
+  const { models, loadings, threads } = await loadTwo(0);
+  expect(models.map(({ model }) => [model.name, model.state])).toEqual([
+    ["big", "ready"],
+    ["small", "ready"],
+  ]);
+  const copyBytes = loadings[0]!.copyBytes;
+  expect(copyBytes).toHaveLength(2);
+  for (const bytes of copyBytes) expect(bytes).toBeGreaterThanOrEqual(4 * BIG_VALUES);
+  expect(models[0]!.memoryBytes).toBe(copyBytes[0]! + copyBytes[1]!);
+  const inputs = () => [{ name: "x", datatype: "FP32" as const, shape: [1, 1], data: Float32Array.of(3).buffer }];
+  for (const thread of threads) {
+    const [output] = (await thread.run({ model: 1, inputs: inputs() })).outputs;
+    expect(Array.from(new Float32Array(output!.data))).toEqual([3, 3, 3, 3]);
+  }
+});
+
+test("a model whose copies do not fit together is refused with the reason, and no copy stays", async () => {
+  // One copy of the big one would fit.
+  const { models, loadings, threads } = await loadTwo(2 * 4 * BIG_VALUES - 1);
+  expect(models[0]).toMatchObject({ memoryBytes: 0, model: { name: "big", state: "failed" } });
+  expect(models[0]!.model.reason).toMatch(
+    /^its copies, one a slot, take \d+ bytes at least; other models have 0 of the 31999999 that --model-bytes-max allows$/,
+  );
+  expect(loadings[0]!.copyBytes).toEqual([]);
+  const inputs = [{ name: "x", datatype: "FP32" as const, shape: [1, 1], data: Float32Array.of(3).buffer }];
+  await expect(threads[0]!.run({ model: 0, inputs })).rejects.toMatchObject({ code: "internal" });
+});
