@@ -8,11 +8,12 @@ import { CurveBook } from "./curve-book.ts";
 import { CurveFolder } from "./curve-folder.ts";
 import { type Loading, loadModels } from "./model-loader.ts";
 import { startRunnerThread } from "./runner-host.ts";
+import type { LoadRequest } from "./runner-message.ts";
 
 const BIG_VALUES = 4_000_000;
 
-/** A folder of two models, the first of 16 MB, loaded into two slots. */
-async function loadTwo(bytesMax: number) {
+/** A folder of two models, the first of 16 MB, loaded into two slots. `measured`: what a copy is said to have taken. */
+async function loadTwo(bytesMax: number, given: { readonly measured?: number; readonly endSecond?: boolean } = {}) {
   const dir = await mkdtemp(join(tmpdir(), "millrace-"));
   onTestFinished(() => rm(dir, { recursive: true }));
   for (const [name, values] of [
@@ -35,9 +36,19 @@ async function loadTwo(bytesMax: number) {
   const threads = [0, 1].map(() => startRunnerThread({ threads: 1 }));
   onTestFinished(async () => void (await Promise.all(threads.map((thread) => thread.close()))));
   const loadings: Loading[] = [];
+  if (given.endSecond === true) await threads[1]!.close();
+  let loads = 0;
+  const slots = threads.map((thread) => ({
+    load: async (request: LoadRequest) => {
+      loads++;
+      const loaded = await thread.load(request);
+      return { ...loaded, memoryBytes: given.measured ?? loaded.memoryBytes };
+    },
+    unload: (model: number) => thread.unload(model),
+  }));
   const models = await loadModels({
     dir,
-    threads,
+    threads: slots,
     threadsPerSlot: 1,
     processor: "p",
     bytesMax,
@@ -46,7 +57,7 @@ async function loadTwo(bytesMax: number) {
     logger,
     onLoaded: (_, loading) => loadings.push(loading),
   });
-  return { models, loadings, threads };
+  return { models, loadings, threads, loads };
 }
 
 test("each slot has a copy of its own, and each copy is counted", async () => {
@@ -59,21 +70,39 @@ test("each slot has a copy of its own, and each copy is counted", async () => {
   expect(copyBytes).toHaveLength(2);
   for (const bytes of copyBytes) expect(bytes).toBeGreaterThanOrEqual(4 * BIG_VALUES);
   expect(models[0]!.memoryBytes).toBe(copyBytes[0]! + copyBytes[1]!);
-  const inputs = () => [{ name: "x", datatype: "FP32" as const, shape: [1, 1], data: Float32Array.of(3).buffer }];
   for (const thread of threads) {
-    const [output] = (await thread.run({ model: 1, inputs: inputs() })).outputs;
+    const [output] = (await thread.run({ model: 1, inputs: someInputs() })).outputs;
     expect(Array.from(new Float32Array(output!.data))).toEqual([3, 3, 3, 3]);
   }
 });
 
-test("a model whose copies do not fit together is refused with the reason, and no copy stays", async () => {
-  // One copy of the big one would fit.
-  const { models, loadings, threads } = await loadTwo(2 * 4 * BIG_VALUES - 1);
-  expect(models[0]).toMatchObject({ memoryBytes: 0, model: { name: "big", state: "failed" } });
+const failure = { memoryBytes: 0, model: { name: "big", state: "failed" } };
+const someInputs = () => [{ name: "x", datatype: "FP32" as const, shape: [1, 1], data: Float32Array.of(3).buffer }];
+
+test("a model whose file says that its copies do not fit is refused before it is loaded", async () => {
+  // One copy would fit.
+  const { models, loadings, loads } = await loadTwo(2 * 4 * BIG_VALUES - 1, { measured: 10 });
+  expect(models).toMatchObject([failure, { memoryBytes: 20, model: { name: "small", state: "ready" } }]);
   expect(models[0]!.model.reason).toMatch(
     /^its copies, one a slot, take \d+ bytes at least; other models have 0 of the 31999999 that --model-bytes-max allows$/,
   );
   expect(loadings[0]!.copyBytes).toEqual([]);
-  const inputs = [{ name: "x", datatype: "FP32" as const, shape: [1, 1], data: Float32Array.of(3).buffer }];
-  await expect(threads[0]!.run({ model: 0, inputs })).rejects.toMatchObject({ code: "internal" });
+  expect(loads).toBe(2);
+});
+
+test("copies that turn out not to fit once they are loaded are unloaded; models before it stay, and count", async () => {
+  const { models, threads } = await loadTwo(100_000_000, { measured: 30_000_000 });
+  expect(models).toMatchObject([
+    { memoryBytes: 60_000_000, model: { name: "big", state: "ready" } },
+    { memoryBytes: 0, model: { name: "small", state: "failed" } },
+  ]);
+  expect(models[1]!.model.reason).toMatch(/take 60000000 bytes at least; other models have 60000000 of the 100000000/);
+  for (const thread of threads)
+    await expect(thread.run({ model: 1, inputs: someInputs() })).rejects.toMatchObject({ code: "internal" });
+});
+
+test("a model that cannot be had in one slot is left in none", async () => {
+  const { models, threads } = await loadTwo(0, { endSecond: true });
+  expect(models[0]).toMatchObject(failure);
+  await expect(threads[0]!.run({ model: 0, inputs: someInputs() })).rejects.toMatchObject({ code: "internal" });
 });

@@ -16,7 +16,7 @@ export type LoaderOptions = {
   /** The models folder. */
   readonly dir: string;
   /** One a slot: each loads every model. */
-  readonly threads: readonly RunnerThread[];
+  readonly threads: readonly Pick<RunnerThread, "load" | "unload">[];
   /** onnxruntime threads of a slot; part of what a curve is good for. */
   readonly threadsPerSlot: number;
   /** Name of the processor. */
@@ -131,7 +131,7 @@ async function load(
 }
 
 function loadCopy(
-  thread: RunnerThread,
+  thread: Pick<RunnerThread, "load">,
   { source, manifest }: RepositoryModel & { readonly state: "found" },
   { index, sweepMs }: { readonly index: number; readonly sweepMs: number },
 ): Promise<LoadedModel> {
