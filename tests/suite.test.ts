@@ -10,14 +10,14 @@ const ARGV = ["bench/suite/run.ts", "--only", "B3,B5", "--workers", "1,2", "--sc
 
 test(
   "a share of the scheduler's suite: bursts are answered, overload is shed, and every answer is right",
-  { timeout: 240_000 },
+  { timeout: 600_000 },
   async () => {
     await using folder = await temporaryFolder();
     const into = join(folder.path, "suite.json");
     const run = async (): Promise<{ readonly log: StartedProcess["log"]; readonly parts: readonly PartResult[] }> => {
       await using suite = new StartedProcess({ argv: [...ARGV, "--into", into] });
       onTestFailed(() => console.error(suite.log.tail()));
-      expect(await suite.awaitExit(200_000)).toEqual({ code: 0, signal: null });
+      expect(await suite.awaitExit(280_000)).toEqual({ code: 0, signal: null });
       expect(suite.tree()).toEqual([]);
       return { log: suite.log, parts: (JSON.parse(await readFile(into, "utf8")) as SuiteResults).parts };
     };
@@ -45,7 +45,7 @@ test(
     const over = parts.find(({ name }) => name === "B5")?.probes.find(({ name }) => name === "2 × λ99")?.openLoop;
     // One slot does at most 320 rows a second in time, whatever the machine, and gets more than 400.
     expect((over?.outcomes.attained ?? Infinity) / (over?.planned ?? 1)).toBeLessThan(0.9);
-    expect(over?.sheds.atDoorMs.count).toBeGreaterThan(0);
+    expect(over?.outcomes.shed).toBeGreaterThan(0);
     const again = await run();
     expect(again.parts).toHaveLength(3);
     expect(again.log.count(/is in the file/)).toBe(3);

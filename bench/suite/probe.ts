@@ -22,6 +22,8 @@ export type ProbeOptions = {
   readonly meanwhile?: () => Promise<void>;
 };
 
+const ANSWER_GRACE_MS = 30_000;
+
 /** An answer that is not what the model gives for its rows, or belongs to nobody: no figure of such a system counts. */
 export class WrongAnswer extends Error {
   override readonly name = "WrongAnswer";
@@ -94,6 +96,8 @@ function toPlan(live: LiveSystem, options: ProbeOptions): Parameters<typeof star
     rowsMax,
     // Made before the first one leaves, and each sent once.
     prebuilt: planArrivals(arrivals).length,
+    // What a server may still answer in time is waited for, however busy the machine.
+    answerTimeoutMs: deadlineMs + ANSWER_GRACE_MS,
     open: { arrivals, deadlineMs, ...(windowMs === undefined ? {} : { windowMs }) },
     ...(headers === undefined ? {} : { headers }),
   };
