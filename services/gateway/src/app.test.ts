@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import type { ModelDescription } from "@millrace/protocol";
 import fc from "fast-check";
 import { deflateSync, gunzipSync, gzipSync, inflateSync } from "node:zlib";
@@ -359,7 +360,7 @@ test("metadata of the server and of models", async () => {
   const server = {
     name: "millrace",
     version: "1.2.3",
-    extensions: ["binary_tensor_data", "classification", "model_configuration", "statistics"],
+    extensions: ["binary_tensor_data", "classification", "model_configuration", "schedule_policy", "statistics"],
   };
   for (const path of ["/v2", "/v2/"]) expect(await ask(app, path)).toMatchObject({ status: 200, body: server });
   const metadata = {
@@ -495,6 +496,25 @@ test("the repository index tells every version's state", async () => {
   expect(await index("[]")).toMatchObject({ code: "invalid_request" });
   expect(await index("{")).toMatchObject({ code: "invalid_json" });
   expect(await index('{"ready":1}')).toMatchObject({ code: "invalid_request" });
+});
+
+test("docs/http.md: every route that it lists is there, with the method that it says", async () => {
+  const page = readFileSync(new URL("../../../docs/http.md", import.meta.url), "utf8");
+  const rows = [...page.matchAll(/^\| `(GET|POST) .*?\|/gm)];
+  expect(rows.length).toBeGreaterThan(10);
+  const app = appOf();
+  for (const [row, method = ""] of rows) {
+    for (const [, path = ""] of row.matchAll(/`(?:GET |POST )?(\/[^`]*)`/g)) {
+      for (const optional of ["", "$1"]) {
+        const target = path
+          .replace(/\[(.*?)\]/, optional)
+          .replace(/\bM\b/, "echo")
+          .replace(/\bV\b/, "1");
+        const { status } = await app.request(target, { method });
+        expect([target, [200, 400].includes(status)]).toEqual([target, true]);
+      }
+    }
+  }
 });
 
 test("unknown paths are 404, other methods 405 with Allow, HEAD follows GET", async () => {

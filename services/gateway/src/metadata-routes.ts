@@ -8,8 +8,14 @@ import { modelConfig } from "./model-config.ts";
 import { describe, Refusal } from "./refusal.ts";
 import { sendStatistics } from "./statistics-routes.ts";
 
-/** Extensions of the protocol that exist here as a whole; of `schedule_policy` there is the parameter `timeout` alone. */
-const EXTENSIONS: readonly string[] = ["binary_tensor_data", "classification", "model_configuration", "statistics"];
+/** Extensions of the protocol that exist here as a whole; of `model_repository` there is the index alone. */
+const EXTENSIONS: readonly string[] = [
+  "binary_tensor_data",
+  "classification",
+  "model_configuration",
+  "schedule_policy",
+  "statistics",
+];
 
 /** `GET /v2`: name, version and extensions of the server. */
 export function sendServerMetadata(exchange: Exchange, version: string): void {

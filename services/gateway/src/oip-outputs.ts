@@ -21,7 +21,7 @@ export type OutputChoice = {
   readonly rest: OutputForm;
 };
 
-export const ALL_JSON_OUTPUTS: OutputChoice = { names: [], forms: [], rest: JSON_FORM };
+const ALL_JSON_OUTPUTS: OutputChoice = { names: [], forms: [], rest: JSON_FORM };
 const ALL_BINARY_OUTPUTS: OutputChoice = { names: [], forms: [], rest: BINARY_FORM };
 
 /**
