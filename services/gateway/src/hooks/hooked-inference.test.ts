@@ -109,9 +109,12 @@ test("a client may ask for some of the outputs, the hook gets all of the model's
     ...(await summed(answer, context)),
     first: { shape: [1], data: [floatsOf(answer.outputs, "y")[0]] },
   });
-  const { ask } = gatewayWith({ postprocess, outputs });
+  const got: string[] = [];
+  const after = (record: HookRecord): void => void got.push(...Object.keys(record.outputs));
+  const { ask } = gatewayWith({ postprocess, outputs, after });
   const { answer } = await ask({ body: inferBody([1, 2, 3, 4], { outputs: [{ name: "first" }] }) });
   expect(answer.outputs).toEqual([{ name: "first", datatype: "FP32", shape: [1], data: [1] }]);
+  expect(got).toEqual(["first"]);
   expect((await ask({ body: inferBody([1, 2, 3, 4], { outputs: [{ name: "y" }] }) })).status).toBe(400);
 });
 
@@ -206,6 +209,15 @@ test("a hook that is late costs its request 504, hears of it, and counts as runn
   end(undefined as never);
   await new Promise(setImmediate);
   expect([...running.values()]).toEqual([0, 0]);
+});
+
+test("what a late hook gives at last goes nowhere", async () => {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const { ask, inner } = gatewayWith({ preprocess: (given, context) => promise.then(() => doubled(given, context)) });
+  expect((await ask({ headers: { "x-request-timeout-ms": "20" } })).status).toBe(504);
+  resolve();
+  await new Promise(setImmediate);
+  expect([inner.submitted, counted, [...running.values()]]).toEqual([0, ["preprocess late"], [0]]);
 });
 
 test("hooks that never end are bounded: more of them are refused", async () => {
