@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -157,8 +157,18 @@ test("a folder of models is looked through for hooks; a module that cannot be us
   await writeFile(join(models, "broken", "hooks.ts"), "throw new Error('at the top');");
   await writeFile(join(models, "typed", "hooks.ts"), "enum No { A }\nexport const after = () => No.A;");
   await writeFile(join(models, ".hidden", "hooks.ts"), "export const after = (): void => {};");
+  // As Kubernetes mounts a ConfigMap.
+  await mkdir(join(models, "..2026", "mounted"), { recursive: true });
+  const imports = 'import { logPayloads } from "@millrace/hooks";\n';
+  await writeFile(
+    join(models, "..2026", "mounted", "hooks.ts"),
+    `${imports}export const after = logPayloads({ file: "x" });`,
+  );
+  await symlink("..2026", join(models, "..data"));
+  await symlink("..data/mounted", join(models, "mounted"));
   const found = await loadHooks(models);
-  expect([...found.keys()]).toEqual(["broken", "good", "typed"]);
+  expect([...found.keys()]).toEqual(["broken", "good", "mounted", "typed"]);
+  expect(found.get("mounted")?.hooks).toMatchObject({ after: expect.any(Function) });
   expect(found.get("good")?.hooks).toMatchObject({ threads: 0, after: expect.any(Function) });
   expect(found.get("broken")?.hooks).toBe("Error: at the top");
   await expect(loadHooks(join(models, "nowhere"))).rejects.toThrow(/--models .*nowhere cannot be read/);
