@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { hash } from "node:crypto";
 import { OptionError } from "@millrace/runtime";
 import type { Exchange } from "./exchange.ts";
 import { describe, Refusal } from "./refusal.ts";
@@ -34,7 +34,7 @@ export function parseApiKeys(text: string): ApiKeys {
 }
 
 function digestOf(key: string): string {
-  return createHash("sha256").update(key).digest("hex");
+  return hash("sha256", key);
 }
 
 /** Whom a gateway believes. `keys`: who may call, and for whom; undefined: everybody may. `isTrusting`: `x-tenant` is believed without a key. */
