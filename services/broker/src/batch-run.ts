@@ -2,6 +2,7 @@ import type { MessageOf } from "@millrace/protocol";
 import type { BatchRun } from "./observer.ts";
 import { startMs } from "./policy-view.ts";
 import type { Request } from "./request.ts";
+import { learnSpeed } from "./worker-speed.ts";
 import type { Batch, Slot } from "./worker-session.ts";
 
 /** A batch of requests of one model version and bucket, as it is sent now; `hedgeOf`: the late batch whose requests run a second time. */
@@ -18,7 +19,7 @@ export function formBatch(
     bytes += request.bytes;
   }
   const curve = model.curve(bucket, slot.worker.models.get(model)?.fingerprint ?? "");
-  const predictedMs = curve.predict(rows)?.q50Ms ?? Infinity;
+  const predictedMs = (curve.predict(rows)?.q50Ms ?? Infinity) * slot.worker.slowness;
   const predicted = { predictedMs, predictedEndMs: startMs(slot, nowMs) + predictedMs };
   const sent = { dispatchedMs: nowMs, toIdleSlot: slot.batches.length === 0, decision: -1 };
   return { id, slot, requests, hedgeOf, model, bucket, curve, rows, bytes, isIsolated, ...predicted, ...sent };
@@ -46,7 +47,9 @@ export function learn(batch: Batch, message: MessageOf<"RESULT">, nowMs: number)
   const computeMs = message.computeUs / 1000;
   const restMs = nowMs - batch.dispatchedMs - computeMs;
   if (message.batchRows !== batch.rows || restMs < 0) return;
-  batch.curve.record(batch.rows, computeMs);
+  const usualMs = batch.curve.predict(batch.rows)?.q50Ms ?? computeMs;
+  const learnedMs = learnSpeed(batch.model, batch.slot.worker, { ms: computeMs, usualMs });
+  if (!Number.isNaN(learnedMs)) batch.curve.record(batch.rows, learnedMs);
   batch.model.ran(batch, computeMs);
   batch.slot.worker.ran(batch, computeMs);
   if (batch.toIdleSlot) batch.slot.worker.handOver.record(restMs);

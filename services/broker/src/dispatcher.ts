@@ -20,7 +20,7 @@ import type { Outbox } from "./outbox.ts";
 import { viewOf } from "./policy-view.ts";
 import { createRequest, type Request } from "./request.ts";
 import { answerItem, jobMessage, rejectItem } from "./request-messages.ts";
-import { chooseLoneSlot, chooseSlot, mayHaveEnded } from "./slot-choice.ts";
+import { chooseLoneSlot, chooseSlot, freesInTime, mayHaveEnded } from "./slot-choice.ts";
 import { chargeFor, furthestStartMs, settleFor, turnKey } from "./turn-order.ts";
 import type { Batch, Slot, WorkerSession } from "./worker-session.ts";
 
@@ -267,6 +267,7 @@ export class Dispatcher {
     }
     const view = viewOf(head, choice.slot, nowMs);
     const plan = planBatch(view);
+    if (plan.action === "shed" && freesInTime(head, nowMs)) return false;
     if (plan.action === "shed") {
       model.backlog.remove(head);
       model.decisions.slackWas(model.decisions.turnedAway("shed", plan.why, nowMs), plan.slackMs);

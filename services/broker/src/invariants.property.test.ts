@@ -19,7 +19,7 @@ import { VirtualPool, type VirtualRequest } from "./testing/virtual-pool.ts";
  * | 2  | a batch that leaves is in time for its first deadline, by the upper quantile | here |
  * | 3  | a batch has 1 row to the model's most, and is within its cost; what is larger is refused at the door | broker.property.test.ts, dispatcher.test.ts; here |
  * | 4  | a batch is of one model, version and bucket | broker.property.test.ts |
- * | 5  | in a class nothing is passed over by what is less urgent | broker.property.test.ts, and of classes classes.test.ts |
+ * | 5  | in a class nothing is passed over by what is less urgent | admission.property.test.ts; broker.property.test.ts |
  * | 6  | a free slot and a queue: something leaves within L(n*)/N, and at once where n* ≤ 1 | here |
  * | 7  | a hold makes nobody late | here |
  * | 8  | 0 ≤ out ≤ credits, over all failures | broker.property.test.ts, hedging.test.ts |
@@ -27,7 +27,7 @@ import { VirtualPool, type VirtualRequest } from "./testing/virtual-pool.ts";
  * | 10 | nothing starts after its deadline less L(1); what is cancelled is not started | here; broker.property.test.ts |
  * | 11 | goodput in overload is that at the limit | here; bench/simulator/simulator.test.ts for the policy alone |
  * | 12 | backlogged tenants get their shares | admission.property.test.ts; of models fair-share.property.test.ts |
- * | 13 | a class delays a more urgent one by one running batch at most, and has its least share | classes.test.ts |
+ * | 13 | a class delays a more urgent one by one running batch at most, and has its least share | admission.property.test.ts; classes.test.ts |
  * | 14 | hedges keep their budget, go elsewhere, and are not seen by clients | broker.property.test.ts, hedging.test.ts |
  * | 15 | predictions ascend, are positive, cover what they say, recover | libs/scheduling/src/curve.test.ts |
  */

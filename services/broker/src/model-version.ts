@@ -50,6 +50,8 @@ export class ModelVersion {
   readonly fairShare = new FairShare();
   /** How often answers came too late, and how sure plans have to be. */
   readonly lateShare = new LateShare();
+  /** The share of its latest runs that were stalls. */
+  stallShare = 0;
   /** When a batch last left. */
   lastDispatchMs = -Infinity;
   /** Its requests that have not ended, queued or dispatched. */

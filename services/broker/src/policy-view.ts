@@ -1,5 +1,5 @@
 import { rowsOfRun } from "@millrace/protocol";
-import { type BatchView, fillRowsMax } from "@millrace/scheduling";
+import { type BatchView, fillRowsMax, type Prediction } from "@millrace/scheduling";
 import type { Request } from "./request.ts";
 import type { Slot } from "./worker-session.ts";
 
@@ -15,6 +15,7 @@ export function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {
   const curve = model.curve(bucket, fingerprint);
   const { sloMs, maxHoldMs } = model.description;
   const upper = model.lateShare.quantile;
+  const { slowness } = slot.worker;
   const view: BatchView = {
     nowMs,
     startMs: startMs(slot, nowMs),
@@ -25,7 +26,7 @@ export function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {
     waitingRows: model.backlog.headRows,
     fillRows: 0,
     rowsMax: rowsOfRun(description, head.item),
-    predict: (rows) => curve.predict(rows, upper),
+    predict: (rows) => scaled(curve.predict(rows, upper), slowness),
     line: curve.line(),
     rate: model.rate.at(nowMs),
     slots: model.slots,
@@ -36,4 +37,10 @@ export function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {
   if (fillRows === 0) return view;
   // Who has a turn before more urgent classes is not asked whether these may fill it up.
   return { ...view, fillRows: isHeadTop ? Math.min(fillRows, fillRowsMax(view)) : fillRows };
+}
+
+/** A prediction for a worker that takes so many times as long as the median of its kind. */
+export function scaled(prediction: Prediction | undefined, slowness: number): Prediction | undefined {
+  if (prediction === undefined || slowness === 1) return prediction;
+  return { q50Ms: prediction.q50Ms * slowness, q95Ms: prediction.q95Ms * slowness };
 }

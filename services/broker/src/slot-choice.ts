@@ -1,6 +1,7 @@
 import { sendAtMs } from "@millrace/scheduling";
 import type { ModelVersion } from "./model-version.ts";
 import type { Request } from "./request.ts";
+import { areUneven } from "./worker-speed.ts";
 import type { Batch, Slot, WorkerSession } from "./worker-session.ts";
 
 /** Batches that a slot is sent at one time, whatever its worker grants: one runs, one is staged. */
@@ -16,7 +17,7 @@ export type SlotChoice = { readonly slot: Slot; readonly sendAtMs: number };
 export type Reserved = { readonly workers: ReadonlySet<WorkerSession>; readonly turn: number };
 
 /**
- * Late binding: the slot that can start soonest and to which a batch that begins with `head` may be sent; among idle ones the
+ * Late binding: the slot that can start soonest (or, where workers differ in speed, be done first) and to which a batch that begins with `head` may be sent; among idle ones the
  * one that has rested longest. Undefined where none can be told. Passes over workers that are reserved for suspects, or run
  * one, and slots that are promised to others. O(slots of the model's workers).
  */
@@ -25,7 +26,9 @@ export function chooseSlot(
   { workers: reserved, turn }: Reserved,
   nowMs: number,
 ): SlotChoice | undefined {
+  const uneven = areUneven(head.model) ? finishFor(head, nowMs) : undefined;
   let best: SlotChoice | undefined;
+  let bestMs = Infinity;
   for (const worker of head.model.workers) {
     if (worker.state !== "active" || worker.isolated !== undefined || reserved.has(worker)) continue;
     if (!worker.hasRoom(head.bytes)) continue;
@@ -33,12 +36,47 @@ export function chooseSlot(
       if (!hasPlace(slot) || slot.promisedIn === turn) continue;
       const atMs = sendAtMs(slot.batches[0], worker.handOver.ms, nowMs);
       if (atMs === Infinity) continue;
-      const isSooner = best === undefined || atMs < best.sendAtMs;
-      if (isSooner || (atMs === best!.sendAtMs && slot.lastDispatchMs < best!.slot.lastDispatchMs))
-        best = { slot, sendAtMs: atMs };
+      const keyMs = uneven?.(slot) ?? atMs;
+      if (
+        best !== undefined &&
+        (keyMs > bestMs || (keyMs === bestMs && slot.lastDispatchMs >= best.slot.lastDispatchMs))
+      )
+        continue;
+      best = { slot, sendAtMs: atMs };
+      bestMs = keyMs;
     }
   }
   return best;
+}
+
+/** When a batch that begins with `head`, and has all that could share it, would be done on a slot, in ms. */
+function finishFor(head: Request, nowMs: number): (slot: Slot) => number {
+  const { model, bucket } = head;
+  return (slot) => {
+    const { fingerprint, model: description } = slot.worker.models.get(model)!;
+    const rows = Math.min(model.backlog.headRows, description.maxBatchSize);
+    const usualMs = model.curve(bucket, fingerprint).predict(Math.max(rows, head.rows))?.q50Ms ?? 0;
+    const startMs = Math.max(nowMs + slot.worker.handOver.ms, slot.batches[0]?.predictedEndMs ?? 0);
+    return startMs + usualMs * slot.worker.slowness;
+  };
+}
+
+/**
+ * Whether a slot that has no place now will be free early enough to run the request alone in time: then it is left for that one, and not
+ * given up because the slot that is free now is too slow. O(slots).
+ */
+export function freesInTime({ model, bucket, rows, deadlineMs }: Request, nowMs: number): boolean {
+  if (!areUneven(model)) return false;
+  for (const worker of model.workers) {
+    if (worker.state !== "active" || worker.isolated !== undefined) continue;
+    const curve = model.curve(bucket, worker.models.get(model)!.fingerprint);
+    const runMs = (curve.predict(rows)?.q95Ms ?? Infinity) * worker.slowness;
+    for (const { batches } of worker.slots) {
+      const freeMs = Math.max(nowMs, batches.at(-1)?.predictedEndMs ?? 0) + worker.handOver.ms;
+      if (batches.length > 0 && freeMs + runMs <= deadlineMs) return true;
+    }
+  }
+  return false;
 }
 
 /** A slot of the model's workers that will be done with all that it has first, and when; undefined where none can be told. O(slots). */

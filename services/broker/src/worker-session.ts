@@ -64,6 +64,9 @@ export class WorkerSession extends PeerSession {
   /** What it served before it asked to be sent nothing new. */
   withdrawn: readonly ModelVersion[] = [];
   readonly handOver = new HandOver();
+  /** A moving average of what its runs take, in proportion to the curve; and that beside the median of its kind: 2 is half as fast. */
+  pace = 1;
+  slowness = 1;
   /** What it has run of each version. Bounded: a worker that lives long may have served any number. */
   readonly work = new Map<ModelVersion, WorkTally>();
 
