@@ -248,8 +248,9 @@ function modelIn(c: Context<Env>): { name: string; version: string } {
   return { name: c.req.param("model") ?? "", version: c.req.param("version") ?? "" };
 }
 
-function sendOpenApi(exchange: Exchange, { inference, version, metricsPage }: AppDeps): void {
-  const sources = { version, models: inference.models.list(), hasMetrics: metricsPage !== undefined };
+function sendOpenApi(exchange: Exchange, { inference, version, metricsPage, apiKeys }: AppDeps): void {
+  const models = inference.models.list();
+  const sources = { version, models, hasMetrics: metricsPage !== undefined, hasKeys: apiKeys !== undefined };
   exchange.send(200, [], JSON.stringify(openApiDocument(sources)));
 }
 

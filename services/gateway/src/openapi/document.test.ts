@@ -1,4 +1,4 @@
-import { DATATYPES, type Datatype, type ModelDescription } from "@millrace/protocol";
+import { DATATYPES, type Datatype, ERROR_CODES, type ErrorCode, type ModelDescription } from "@millrace/protocol";
 import { expect, test } from "vitest";
 import { createApp } from "../app.ts";
 import { DOCS_FILES } from "../docs-page.ts";
@@ -46,6 +46,22 @@ test("every route is described, and every route that is described is there", () 
   expect(served.toSorted()).toEqual(Object.keys(OPERATIONS).toSorted());
 });
 
+/** Codes that no answer of a described route has: of other routes, of clients that are gone, and between processes. */
+const UNSEEN: readonly ErrorCode[] = [
+  "method_not_allowed",
+  "cancelled",
+  "malformed_message",
+  "unsupported_version",
+  "not_registered",
+  "unauthorized",
+];
+
+test("every error that a client can get stands with a route", () => {
+  const described = new Set(Object.values(OPERATIONS).flatMap(({ errors }) => errors));
+  const missing = (Object.keys(ERROR_CODES) as ErrorCode[]).filter((code) => !described.has(code));
+  expect(missing.toSorted()).toEqual(UNSEEN.toSorted());
+});
+
 test("the document is OpenAPI 3.1: operations have ids of their own, references lead somewhere, parameters are declared", async () => {
   const document = await documentOf(testModel(), testModel({ name: "other" }));
   expect(document.openapi).toBe("3.1.1");
@@ -61,7 +77,7 @@ test("the document is OpenAPI 3.1: operations have ids of their own, references 
     }
   }
   const codes = Object.keys(document.paths["/v2/models/{model}/infer"]?.["post"]?.responses ?? {});
-  expect(codes).toEqual(["200", "400", "404", "413", "429", "500", "501", "503", "504"]);
+  expect(codes).toEqual(["200", "400", "401", "403", "404", "408", "413", "429", "500", "501", "503", "504"]);
 });
 
 test("models that are ready have operations of their own, with their tensors; others have none", async () => {
@@ -131,9 +147,20 @@ test("a hundred models at most have operations of their own, and without metrics
     workers: 1,
     isDefault: true,
   }));
-  const { paths } = openApiDocument({ version: "1", models, hasMetrics: false }) as Document;
+  const { paths } = openApiDocument({ version: "1", models, hasMetrics: false, hasKeys: false }) as Document;
   expect(Object.keys(paths).filter((path) => path.startsWith("/predict/m"))).toHaveLength(100);
   expect(paths).not.toHaveProperty("/metrics");
+});
+
+test("where calls need a key, the operations that ask for it say so, and no others", () => {
+  const sources = { version: "1", models: [{ model: testModel(), workers: 1, isDefault: true }], hasMetrics: false };
+  const secured = (hasKeys: boolean): string[] =>
+    Object.entries((openApiDocument({ ...sources, hasKeys }) as Document).paths).flatMap(([path, item]) =>
+      Object.values(item).flatMap((operation) => ("security" in operation ? [path] : [])),
+    );
+  expect(secured(false)).toEqual([]);
+  expect(secured(true)).toContain("/v2/models/echo/infer");
+  expect(secured(true).filter((path) => !/infer$|predict/.test(path))).toEqual([]);
 });
 
 test("the files of the page are there, with their types, and nothing may come from elsewhere", async () => {

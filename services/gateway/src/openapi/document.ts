@@ -16,14 +16,23 @@ export type DocumentSources = {
   readonly models: readonly ModelEntry[];
   /** Whether `/metrics` is served. */
   readonly hasMetrics: boolean;
+  /** Whether inference asks for an API key. */
+  readonly hasKeys: boolean;
 };
+
+const SECURITY_SCHEMES = {
+  apiKey: { type: "apiKey", in: "header", name: "x-api-key" },
+  bearer: { type: "http", scheme: "bearer" },
+};
+/** Either will do. */
+const SECURITY = [{ apiKey: [] }, { bearer: [] }];
 
 /**
  * The OpenAPI 3.1 document of a gateway: every route, and for each model that is ready the two ways to ask it, with its inputs and
  * outputs. Pure; some milliseconds where there are many models.
  * Source: https://spec.openapis.org/oas/v3.1.1.
  */
-export function openApiDocument({ version, models, hasMetrics }: DocumentSources): object {
+export function openApiDocument({ version, models, hasMetrics, hasKeys }: DocumentSources): object {
   const routes = Object.entries(OPERATIONS).filter(([route]) => hasMetrics || route !== "GET /metrics");
   const served = models.filter(({ model, isDefault }) => isDefault && model.state === "ready").slice(0, MODELS_MAX);
   const paths: Record<string, Record<string, object>> = {};
@@ -38,6 +47,10 @@ export function openApiDocument({ version, models, hasMetrics }: DocumentSources
     const template = operation.template ?? path.replaceAll(/:(\w+)/g, "{$1}");
     const item = (paths[template] ??= {});
     item[method.toLowerCase()] = operationObject(operation, { template });
+  }
+  if (hasKeys) {
+    const operations = Object.values(paths).flatMap((item) => Object.values(item));
+    for (const operation of operations.filter(canRefuseKey)) Object.assign(operation, { security: SECURITY });
   }
   return {
     openapi: "3.1.1",
@@ -55,8 +68,12 @@ export function openApiDocument({ version, models, hasMetrics }: DocumentSources
       { name: "Server" },
     ],
     paths,
-    components: { schemas: COMPONENT_SCHEMAS },
+    components: { schemas: COMPONENT_SCHEMAS, ...(hasKeys && { securitySchemes: SECURITY_SCHEMES }) },
   };
+}
+
+function canRefuseKey(operation: object): boolean {
+  return "401" in (operation as { readonly responses: object }).responses;
 }
 
 /** What differs from a route's own description. */
