@@ -92,7 +92,7 @@ test.for<[string, string | Uint8Array, string?, ModelDescription?]>([
   },
 );
 
-test("a large body and its payload change hands without a copy; a small one is left to its owner", async () => {
+test("a large body changes hands without a copy; a small one is left to its owner", async () => {
   const { pool } = poolOf();
   const large = bytesOf(inferBody(Array.from({ length: 200_000 }, () => 0)));
   const small = bytesOf(inferBody());
