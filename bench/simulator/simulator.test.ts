@@ -89,3 +89,14 @@ test("where a row costs more than a batch it never holds", () => {
   const options = { line: { fixedMs: 2, rowMs: 8 }, slots: 8, budgetMs: 100, rate: 0.8 };
   expect(runPool({ ...options, policy: planBatch }).p50Ms).toBe(runPool({ ...options, policy: feasible }).p50Ms);
 });
+
+test("a hand-over between the runs costs as much as if each batch took so much longer; late timers cost little", () => {
+  const options = { line: LINE, slots: 4, budgetMs: 20, policy: planBatch, requests: 20_000 } as const;
+  const best = (given: Partial<Parameters<typeof runPool>[0]>): number =>
+    lambda99((rate) => runPool({ ...options, ...given, rate }).inTime, 13, 7);
+  const ideal = best({});
+  const handed = best({ handOverMs: 1 });
+  expect(handed).toBeLessThan(0.95 * ideal);
+  expect(handed / best({ line: { ...LINE, fixedMs: LINE.fixedMs + 1 } })).toBeCloseTo(1, 1);
+  expect(best({ timerLateMs: 0.5 })).toBeGreaterThan(0.93 * ideal);
+});

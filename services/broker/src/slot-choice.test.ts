@@ -34,18 +34,29 @@ test("a batch is staged at the predicted end of the run before it less the hand-
 test("the slot that is free first gets the batch", () => {
   const driver = new BrokerDriver();
   const gateway = driver.gateway();
+  const [a, b] = [driver.worker("a", { curveMs: [[1, 50]] }), driver.worker("b", { curveMs: [[1, 50]] })];
+  gateway.submit([1]);
+  expect(requestsOf(a.jobs())).toEqual([[1]]);
+  driver.advance(30);
+  gateway.submit([2]);
+  expect(requestsOf(b.jobs())).toEqual([[2]]);
+  // 20 ms are left at the first.
+  gateway.submit([3]);
+  driver.advance(20);
+  expect(b.jobs()).toEqual([]);
+  expect(requestsOf(a.jobs())).toEqual([[3]]);
+});
+
+test("of workers of two kinds the one that would be done first gets the batch", () => {
+  const driver = new BrokerDriver();
+  const gateway = driver.gateway();
   const slow = driver.worker("slow", { curveMs: [[1, 50]], fingerprint: "slow" });
   const fast = driver.worker("fast", { curveMs: [[1, 10]], fingerprint: "fast" });
   gateway.submit([1]);
-  expect(requestsOf(slow.jobs())).toEqual([[1]]);
-  driver.advance(30);
+  expect([requestsOf(slow.jobs()), requestsOf(fast.jobs())]).toEqual([[], [[1]]]);
   gateway.submit([2]);
-  expect(requestsOf(fast.jobs())).toEqual([[2]]);
-  // 20 ms are left there, 10 ms here.
-  gateway.submit([3]);
   driver.advance(10);
-  expect(slow.jobs()).toEqual([]);
-  expect(requestsOf(fast.jobs())).toEqual([[3]]);
+  expect([requestsOf(slow.jobs()), requestsOf(fast.jobs())]).toEqual([[], [[2]]]);
 });
 
 test("while nothing is known of a model's speed, nothing is staged", () => {

@@ -16,7 +16,7 @@ type RunMs = VirtualWorker["runMs"];
 function inTime(
   rate: number,
   runOf: (worker: number) => RunMs,
-): { readonly share: number; readonly slowness: number[] } {
+): { readonly share: number; readonly slowness: number[]; readonly predictedMs: number } {
   const random = randomFrom(1);
   const curves = [[1, 64].map((rows) => [rows, runMs(rows)] as const)];
   const pool = new VirtualPool({
@@ -32,15 +32,18 @@ function inTime(
   const counted = requests.filter(({ atMs }) => atMs > 500);
   const good = counted.filter(({ isOk, atMs, endMs }) => isOk && endMs - atMs <= BUDGET_MS);
   const slowness = [...pool.core.sessions.worker.values()].map((worker) => worker.slowness);
-  return { share: good.length / counted.length, slowness };
+  const predictedMs = pool.core.models.find("m")!.curve("", "kind").predict(24)!.q50Ms;
+  return { share: good.length / counted.length, slowness, predictedMs };
 }
 
 test("with one of eight workers at half speed 99 % are in time at 65 % of what eight whole ones could do", () => {
-  const { share, slowness } = inTime(
+  const { share, slowness, predictedMs } = inTime(
     0.65 * LIMIT_RATE,
     (worker) => (_model, rows) => (worker === 0 ? 2 : 1) * runMs(rows),
   );
   expect(share).toBeGreaterThan(0.99);
+  // The curve is that of the others.
+  expect(predictedMs / runMs(24)).toBeCloseTo(1, 1);
   // It is asked so rarely that it is not known any better.
   expect(slowness[0]).toBeGreaterThan(1.3);
   expect(slowness.slice(1)).toEqual([1, 1, 1, 1, 1, 1, 1]);

@@ -34,7 +34,7 @@ export function learnSpeed(
   return ms / worker.slowness;
 }
 
-/** Of the workers of its kind: the lower of two. */
+/** Of the workers of the model, each beside the curve of its own kind: the lower of two. */
 function medianPace({ workers }: ModelVersion, worker: WorkerSession): number {
   const paces: number[] = [];
   for (const other of workers) paces.push(other.pace);
@@ -42,8 +42,14 @@ function medianPace({ workers }: ModelVersion, worker: WorkerSession): number {
   return paces[(paces.length - 1) >> 1] ?? worker.pace;
 }
 
-/** Whether the workers of a model differ in speed: then a slot is chosen by when the batch would be done. */
-export function areUneven({ workers }: ModelVersion): boolean {
-  for (const { slowness } of workers) if (slowness !== 1) return true;
+/** Whether the workers of a model differ in kind or speed: then a slot is chosen by when the batch would be done. O(workers). */
+export function areUneven(model: ModelVersion): boolean {
+  let kind: string | undefined;
+  for (const worker of model.workers) {
+    if (worker.slowness !== 1) return true;
+    const { fingerprint } = worker.models.get(model)!;
+    if (kind !== undefined && fingerprint !== kind) return true;
+    kind = fingerprint;
+  }
   return false;
 }
