@@ -77,7 +77,6 @@ const GUARDED: readonly { readonly name: RegExp; readonly importers: readonly st
 const EXCEPTIONS: ReadonlyMap<string, string> = new Map([
   ["services/gateway/src/input-set.ts → node:crypto", "hash() computes: no I/O, no randomness"],
   ["services/gateway/src/tenant-access.ts → node:crypto", "hash() computes: no I/O, no randomness"],
-  ["services/gateway/src/tenant-access.ts → @millrace/runtime", "the error of an option, which is thrown"],
   ["services/gateway/src/forms.ts → services/gateway/src/inference-call.ts", "a type: what a form has to offer"],
   ["services/gateway/src/parse-message.ts → services/gateway/src/inference-call.ts", "a type: what a form is read to"],
   [

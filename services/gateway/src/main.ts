@@ -117,15 +117,11 @@ export async function main(argv: string[]): Promise<void> {
 /** @throws {OptionError} where the file cannot be read, or is none of keys. */
 function readApiKeys(path: string): ApiKeys | undefined {
   if (path === "") return undefined;
-  let text: string;
   try {
-    text = readFileSync(path, "utf8");
+    return parseApiKeys(readFileSync(path, "utf8"));
   } catch (error) {
-    throw new OptionError(
-      `the file of API keys cannot be read: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    throw new OptionError(`the file of API keys: ${error instanceof Error ? error.message : String(error)}`);
   }
-  return parseApiKeys(text);
 }
 
 if (import.meta.main) await runMain(main);

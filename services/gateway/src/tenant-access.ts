@@ -1,5 +1,4 @@
 import { hash } from "node:crypto";
-import { OptionError } from "@millrace/runtime";
 import type { Exchange } from "./exchange.ts";
 import { describe, Refusal } from "./refusal.ts";
 
@@ -15,21 +14,21 @@ export type ApiKeys = ReadonlyMap<string, string>;
 /**
  * Reads a file of keys: `TENANT KEY` a line; empty lines and those that begin with # say nothing. A tenant may have several keys.
  *
- * @throws {OptionError} that names the line, and never a key.
+ * @throws {Error} that names the line, and never a key.
  */
 export function parseApiKeys(text: string): ApiKeys {
   const keys = new Map<string, string>();
   for (const [index, line] of text.split("\n").entries()) {
     if (/^\s*(#|$)/.test(line)) continue;
     const [tenant = "", key = "", ...more] = line.trim().split(/\s+/);
-    const fault = (what: string): OptionError => new OptionError(`line ${index + 1} of the API keys: ${what}`);
+    const fault = (what: string): Error => new Error(`line ${index + 1} of the API keys: ${what}`);
     if (more.length > 0 || key === "") throw fault("must be TENANT KEY");
     if (tenant !== ANY && !TENANT.test(tenant)) throw fault("a tenant is 1 to 128 letters, digits and _.:@/-, or *");
     if (!KEY.test(key)) throw fault("a key is 16 to 256 visible ASCII characters");
     if (keys.has(digestOf(key))) throw fault("the key is there already");
     keys.set(digestOf(key), tenant);
   }
-  if (keys.size === 0) throw new OptionError("the file of API keys has none");
+  if (keys.size === 0) throw new Error("the file of API keys has none");
   return keys;
 }
 
