@@ -659,6 +659,11 @@ test("bombs, broken and cut compressed bodies are refused; the limit holds for w
   const good = gzipSync(inferBody());
   expect((await refusal(good.subarray(0, -9))).slice(0, 2)).toEqual([400, "invalid_request"]);
   expect((await refusal(Buffer.concat([good, Buffer.from("more")]))).slice(0, 2)).toEqual([400, "invalid_request"]);
+  const deflated = Buffer.concat([deflateSync(inferBody()), Buffer.from("more")]);
+  expect((await refusal(deflated, { "content-encoding": "deflate" })).slice(0, 2)).toEqual([400, "invalid_request"]);
+  const members = Buffer.concat([gzipSync(inferBody().slice(0, 9)), gzipSync(inferBody().slice(9))]);
+  const whole = { method: "POST", body: members, headers: { "content-encoding": "gzip" } };
+  expect((await ask(app, "/v2/models/echo/infer", whole)).status).toBe(200);
   expect((await refusal(Buffer.from(inferBody()))).slice(0, 2)).toEqual([400, "invalid_request"]);
   expect((await refusal(deflateSync(inferBody()))).slice(0, 2)).toEqual([400, "invalid_request"]);
   expect((await refusal(gzipSync(""))).slice(0, 2)).toEqual([400, "invalid_json"]);

@@ -28,7 +28,8 @@ export function expand(
   onBody: (body: Buffer | Refusal) => void,
 ): void {
   const chunkSize = Math.min(PIECE_BYTES_MAX, Math.max(PIECE_BYTES_MIN, 2 * body.byteLength));
-  const options: ZlibOptions = { maxOutputLength: bytesMax, chunkSize, rejectGarbageAfterEnd: true };
+  // A gzip body may have several members, one behind the other (RFC 1952 §2.2); what is none is refused in any case.
+  const options: ZlibOptions = { maxOutputLength: bytesMax, chunkSize, rejectGarbageAfterEnd: coding === "deflate" };
   EXPANDERS[coding](body, options, (error, expanded) => {
     if (error === null) return onBody(expanded);
     const isLarge = (error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE";
