@@ -51,8 +51,11 @@ test("the broker tells why each batch left and why requests were refused, and ho
   expect(sent).toContainEqual(expect.objectContaining({ why: "full", bound: "model", rows: 16 }));
   const turnedAway = body.decisions.filter(({ decision }) => decision === "refused" || decision === "shed");
   const count = turnedAway.reduce((sum, one) => sum + Number(one["count"]), 0);
-  expect(count).toBe(statuses.filter((code) => code === 429).length);
-  expect(count).toBeGreaterThan(0);
+  const refused = statuses.filter((code) => code === 429).length;
+  expect(refused).toBeGreaterThan(0);
+  // A refusal that comes when the budget has passed at the gateway is a 504 there.
+  expect(count).toBeGreaterThanOrEqual(refused);
+  expect(count).toBeLessThanOrEqual(statuses.filter((code) => code !== 200).length);
   expect(await get("?model=gpu&limit=-1")).toMatchObject({ status: 400, body: { code: "invalid_request" } });
   expect(await get("?model=nobody")).toMatchObject({ status: 404, body: { code: "model_not_found" } });
 });
