@@ -26,17 +26,17 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
     "metrics",
     "metric-table",
     "app",
-    "http-server",
-    "node-exchange",
-    "fetch-exchange",
-    "broker-inference",
-    "access-logger",
-    "parse-pool",
-    "parse-thread",
-    "compression", // zlib, on threads of its own
-    "inference-call", // reads the clock for Server-Timing, and delays for tests
-    "request-id", // random bytes, and a counter of the process
-    "docs-page", // reads its files
+    "http/http-server",
+    "http/node-exchange",
+    "http/fetch-exchange",
+    "broker/broker-inference",
+    "call/access-logger",
+    "parsing/parse-pool",
+    "parsing/parse-thread",
+    "http/compression", // zlib, on threads of its own
+    "call/inference-call", // reads the clock for Server-Timing, and delays for tests
+    "http/request-id", // random bytes, and a counter of the process
+    "routes/docs-page", // reads its files
     "hooks/hook-call", // the budget of a request
     "hooks/hook-folder",
     "hooks/hook-loader",
@@ -68,17 +68,26 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
 /** Packages that are kept behind few files, and these files. */
 const GUARDED: readonly { readonly name: RegExp; readonly importers: readonly string[] }[] = [
   { name: /^zeromq$/, importers: ["libs/transport/src/router.ts", "libs/transport/src/dealer.ts"] },
-  { name: /^(hono|@hono\/.*)$/, importers: ["services/gateway/src/app.ts", "services/gateway/src/http-server.ts"] },
+  {
+    name: /^(hono|@hono\/.*)$/,
+    importers: ["services/gateway/src/app.ts", "services/gateway/src/http/http-server.ts"],
+  },
   { name: /^@redis\//, importers: ["libs/hooks/src/redis-features.ts"] },
   { name: /^onnxruntime-node$/, importers: ["services/inference-worker/src/onnx-runner.ts"] },
 ];
 
 /** What pure files import although the rules refuse it, and why that is right: `file → module`. */
 const EXCEPTIONS: ReadonlyMap<string, string> = new Map([
-  ["services/gateway/src/input-set.ts → node:crypto", "hash() computes: no I/O, no randomness"],
-  ["services/gateway/src/tenant-access.ts → node:crypto", "hash() computes: no I/O, no randomness"],
-  ["services/gateway/src/forms.ts → services/gateway/src/inference-call.ts", "a type: what a form has to offer"],
-  ["services/gateway/src/parse-message.ts → services/gateway/src/inference-call.ts", "a type: what a form is read to"],
+  ["services/gateway/src/forms/input-set.ts → node:crypto", "hash() computes: no I/O, no randomness"],
+  ["services/gateway/src/call/tenant-access.ts → node:crypto", "hash() computes: no I/O, no randomness"],
+  [
+    "services/gateway/src/forms/forms.ts → services/gateway/src/call/inference-call.ts",
+    "a type: what a form has to offer",
+  ],
+  [
+    "services/gateway/src/parsing/parse-message.ts → services/gateway/src/call/inference-call.ts",
+    "a type: what a form is read to",
+  ],
   [
     "services/inference-worker/src/model-description.ts → services/inference-worker/src/repository.ts",
     "a type: a model as the repository found it",
@@ -240,11 +249,11 @@ test("the lists name what is there: shells, importers of guarded packages, excep
 
 test.for<[string, string, string]>([
   [
-    "services/gateway/src/pending.ts",
+    "services/gateway/src/broker/pending.ts",
     'import type { X } from "@millrace/broker/config";',
     "no service imports another",
   ],
-  ["services/gateway/src/pending.ts", 'import { X } from "../../broker/src/broker.ts";', "public entry"],
+  ["services/gateway/src/broker/pending.ts", 'import { X } from "../../../broker/src/broker.ts";', "public entry"],
   ["services/broker/src/slot-choice.ts", 'import {\n  X,\n} from "./server.ts";', "imports no shell"],
   ["services/broker/src/outbox.ts", 'import type { Logger } from "@millrace/runtime";', "no shell's library"],
   ["services/gateway/src/hooks/facade.ts", 'import { InvalidRequest } from "@millrace/hooks";', "no shell's library"],
@@ -254,10 +263,14 @@ test.for<[string, string, string]>([
   ["services/broker/src/a-new-core.ts", "setTimeout(() => {}, 1);", "setTimeout in a pure file"],
   ["services/broker/src/server.ts", 'import { main } from "./main.ts";', "nothing imports a main"],
   ["services/broker/src/server.ts", 'import { X } from "./testing/auditor.ts";', "test support"],
-  ["services/gateway/src/health-routes.ts", 'import { Hono } from "hono";', "only services/gateway/src/app.ts"],
-  ["services/gateway/src/forms.ts", 'export * from "hono/router/reg-exp-router";', "only services/gateway/src/app.ts"],
+  ["services/gateway/src/routes/health-routes.ts", 'import { Hono } from "hono";', "only services/gateway/src/app.ts"],
+  [
+    "services/gateway/src/forms/forms.ts",
+    'export * from "hono/router/reg-exp-router";',
+    "only services/gateway/src/app.ts",
+  ],
   ["services/gateway/src/main.ts", 'await import("@hono/node-server");', "only services/gateway/src/app.ts"],
-  ["services/gateway/src/forms.ts", 'import { X } from "./inference-call.ts";', "imports no shell"],
+  ["services/gateway/src/forms/forms.ts", 'import { X } from "../call/inference-call.ts";', "imports no shell"],
   ["libs/transport/src/broker-link.ts", 'import "zeromq";', "only libs/transport/src/router.ts"],
   ["libs/transport/src/broker-link.ts", 'import { X } from "@millrace/runtime";', "not an arrow"],
   ["libs/scheduling/src/curve.ts", 'import type { X } from "@millrace/protocol";', "not an arrow"],

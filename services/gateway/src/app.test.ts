@@ -4,12 +4,12 @@ import fc from "fast-check";
 import { deflateSync, gunzipSync, gzipSync, inflateSync } from "node:zlib";
 import { expect, test } from "vitest";
 import { createApp, type GatewayApp } from "./app.ts";
-import type { CallEnd } from "./call-end.ts";
+import type { CallEnd } from "./call/call-end.ts";
 import type { GatewayOptions } from "./config.ts";
-import type { BodyParser, ParseJob, ParseTask } from "./parse-pool.ts";
+import type { BodyParser, ParseJob, ParseTask } from "./parsing/parse-pool.ts";
 import { echoOf, EchoInference, inferBody, TEST_STAGES, testModel, testOptions, testParser } from "./testing.ts";
-import { type ApiKeys, parseApiKeys } from "./tenant-access.ts";
-import { UNSUPPORTED_ROUTES } from "./unsupported-routes.ts";
+import { type ApiKeys, parseApiKeys } from "./call/tenant-access.ts";
+import { UNSUPPORTED_ROUTES } from "./routes/unsupported-routes.ts";
 
 const defects: unknown[] = [];
 /** Names of models whose calls have begun, and how all calls and refusals have ended. */

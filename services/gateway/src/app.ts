@@ -4,26 +4,31 @@ import { ERROR_CODES } from "@millrace/protocol";
 import { type MetricsPage, parseTestDelay } from "@millrace/runtime";
 import { type Context, Hono } from "hono";
 import { RegExpRouter } from "hono/router/reg-exp-router";
-import { type CallObserver, refuse } from "./call-end.ts";
+import { type CallObserver, refuse } from "./call/call-end.ts";
 import type { GatewayOptions } from "./config.ts";
-import { DOCS_FILES, sendDocsFile } from "./docs-page.ts";
-import type { Exchange } from "./exchange.ts";
-import { FetchExchange } from "./fetch-exchange.ts";
-import { oipForm, plainForm, tfsForm } from "./forms.ts";
-import { sendLive, sendModelReady, sendReady } from "./health-routes.ts";
-import { type Door, serveInference } from "./inference-call.ts";
-import type { Inference } from "./inference.ts";
-import { sendModelConfig, sendModelMetadata, sendRepositoryIndex, sendServerMetadata } from "./metadata-routes.ts";
-import { chooseModelName } from "./model-choice.ts";
-import { type Edge, NodeExchange } from "./node-exchange.ts";
-import type { BodyParser } from "./parse-pool.ts";
+import { DOCS_FILES, sendDocsFile } from "./routes/docs-page.ts";
+import type { Exchange } from "./http/exchange.ts";
+import { FetchExchange } from "./http/fetch-exchange.ts";
+import { oipForm, plainForm, tfsForm } from "./forms/forms.ts";
+import { sendLive, sendModelReady, sendReady } from "./routes/health-routes.ts";
+import { type Door, serveInference } from "./call/inference-call.ts";
+import type { Inference } from "./broker/inference.ts";
+import {
+  sendModelConfig,
+  sendModelMetadata,
+  sendRepositoryIndex,
+  sendServerMetadata,
+} from "./routes/metadata-routes.ts";
+import { chooseModelName } from "./routes/model-choice.ts";
+import { type Edge, NodeExchange } from "./http/node-exchange.ts";
+import type { BodyParser } from "./parsing/parse-pool.ts";
 import { openApiDocument } from "./openapi/document.ts";
-import { quote, Refusal } from "./refusal.ts";
-import type { ApiKeys } from "./tenant-access.ts";
-import { ArrivingBodies, ByteBound } from "./socket-bounds.ts";
-import { sendStatistics } from "./statistics-routes.ts";
-import { nameBeforePredict, sendTfsStatus } from "./tfs-routes.ts";
-import { UNSUPPORTED_ROUTES } from "./unsupported-routes.ts";
+import { quote, Refusal } from "./http/refusal.ts";
+import type { ApiKeys } from "./call/tenant-access.ts";
+import { ArrivingBodies, ByteBound } from "./http/socket-bounds.ts";
+import { sendStatistics } from "./routes/statistics-routes.ts";
+import { nameBeforePredict, sendTfsStatus } from "./routes/tfs-routes.ts";
+import { UNSUPPORTED_ROUTES } from "./routes/unsupported-routes.ts";
 
 /** What the HTTP side of a gateway is made of. */
 export type AppDeps = {

@@ -5,8 +5,8 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, onTestFinished, test } from "vitest";
 import { createApp } from "./app.ts";
-import { startHttpServer } from "./http-server.ts";
-import { ParsePool } from "./parse-pool.ts";
+import { startHttpServer } from "./http/http-server.ts";
+import { ParsePool } from "./parsing/parse-pool.ts";
 import { echoOf, EchoInference, testModel, testOptions } from "./testing.ts";
 
 setFlagsFromString("--expose-gc");

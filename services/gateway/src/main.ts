@@ -14,17 +14,17 @@ import {
   startAdminServer,
 } from "@millrace/runtime";
 import packageJson from "../package.json" with { type: "json" };
-import { AccessLogger } from "./access-logger.ts";
+import { AccessLogger } from "./call/access-logger.ts";
 import { createApp } from "./app.ts";
-import { BrokerInference } from "./broker-inference.ts";
-import type { CallObserver } from "./call-end.ts";
+import { BrokerInference } from "./broker/broker-inference.ts";
+import type { CallObserver } from "./call/call-end.ts";
 import { OPTIONS } from "./config.ts";
 import { surroundWithHooks } from "./hooks/hooked-inference.ts";
-import { startHttpServer } from "./http-server.ts";
+import { startHttpServer } from "./http/http-server.ts";
 import { GatewayMetrics } from "./metrics.ts";
-import { ParsePool } from "./parse-pool.ts";
-import { SplitInference } from "./split-inference.ts";
-import { type ApiKeys, parseApiKeys } from "./tenant-access.ts";
+import { ParsePool } from "./parsing/parse-pool.ts";
+import { SplitInference } from "./broker/split-inference.ts";
+import { type ApiKeys, parseApiKeys } from "./call/tenant-access.ts";
 
 /** How often a drain looks whether every request has been answered, in ms. */
 const DRAIN_POLL_MS = 10;

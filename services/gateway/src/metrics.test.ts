@@ -1,7 +1,7 @@
 import { type ErrorCode, ERROR_CODES } from "@millrace/protocol";
 import { Histogram, STAGES } from "@millrace/runtime";
 import { beforeEach, expect, test } from "vitest";
-import type { CallEnd } from "./call-end.ts";
+import type { CallEnd } from "./call/call-end.ts";
 import { GATEWAY_METRICS } from "./metric-table.ts";
 import { GatewayMetrics } from "./metrics.ts";
 import { EchoInference, TEST_STAGES, testModel } from "./testing.ts";

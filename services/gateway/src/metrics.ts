@@ -12,9 +12,9 @@ import {
   type Stage,
   STAGES,
 } from "@millrace/runtime";
-import { type CallEnd, httpOutcomeOf } from "./call-end.ts";
+import { type CallEnd, httpOutcomeOf } from "./call/call-end.ts";
 import { HookMetrics } from "./hooks/hook-metrics.ts";
-import type { ModelTable } from "./inference.ts";
+import type { ModelTable } from "./broker/inference.ts";
 import { GATEWAY_METRICS } from "./metric-table.ts";
 
 /** What a call ended with. */

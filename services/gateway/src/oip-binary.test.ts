@@ -1,9 +1,9 @@
 import { DATATYPES, type Datatype, elementCount, encodeStrings, type ModelDescription } from "@millrace/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { readJsonBytes } from "./binary-body.ts";
-import { parseOipRequest } from "./oip-request.ts";
-import { Refusal } from "./refusal.ts";
+import { readJsonBytes } from "./forms/binary-body.ts";
+import { parseOipRequest } from "./forms/oip-request.ts";
+import { Refusal } from "./http/refusal.ts";
 import { testModel } from "./testing.ts";
 
 const model = testModel({

@@ -8,9 +8,9 @@ import type {
   ModelEntry,
   ModelTable,
   StageDurations,
-} from "./inference.ts";
-import { ParsePool } from "./parse-pool.ts";
-import type { RetryBound } from "./retry-budget.ts";
+} from "./broker/inference.ts";
+import { ParsePool } from "./parsing/parse-pool.ts";
+import type { RetryBound } from "./broker/retry-budget.ts";
 
 /**
  * Test support: the seam implemented in memory. Its models answer each output from the input of the same place, so that tests see

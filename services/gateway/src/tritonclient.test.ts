@@ -3,7 +3,7 @@ import type { Datatype, TensorSpec } from "@millrace/protocol";
 import { expect, onTestFinished, test } from "vitest";
 import captures from "../vectors/tritonclient.json" with { type: "json" };
 import { createApp } from "./app.ts";
-import { ParsePool } from "./parse-pool.ts";
+import { ParsePool } from "./parsing/parse-pool.ts";
 import { EchoInference, testModel, testOptions } from "./testing.ts";
 
 /** What the Python client of Triton has sent, byte for byte, is taken; each input comes back under its name and `_out`. */

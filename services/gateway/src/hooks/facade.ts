@@ -1,7 +1,7 @@
 import { FREE, type ModelDescription, type Tensor, type TensorSpec } from "@millrace/protocol";
-import { assembleInputs, checkShape, type InputSet, isOptional } from "../input-set.ts";
-import { isObject } from "../json-body.ts";
-import { quote, Refusal } from "../refusal.ts";
+import { assembleInputs, checkShape, type InputSet, isOptional } from "../forms/input-set.ts";
+import { isObject } from "../forms/json-body.ts";
+import { quote, Refusal } from "../http/refusal.ts";
 import { fromHookTensors } from "./hook-tensor.ts";
 import type { Hooks } from "./hook-module.ts";
 

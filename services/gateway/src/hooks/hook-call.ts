@@ -1,7 +1,7 @@
 import type { HookAnswer, HookRequest } from "@millrace/hooks";
 import type { ModelDescription } from "@millrace/protocol";
-import type { Inference, InferenceAnswer, InferenceRequest, StageDurations } from "../inference.ts";
-import type { InputSet } from "../input-set.ts";
+import type { Inference, InferenceAnswer, InferenceRequest, StageDurations } from "../broker/inference.ts";
+import type { InputSet } from "../forms/input-set.ts";
 import { readClientOutputs, readModelInputs } from "./facade.ts";
 import { hookFailureOf, UnusableResult } from "./hook-error.ts";
 import type { HookName, Hooks } from "./hook-module.ts";

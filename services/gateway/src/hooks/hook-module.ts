@@ -1,6 +1,6 @@
 import type { HookModule, TensorSpec } from "@millrace/hooks";
 import { isDatatype } from "@millrace/protocol";
-import { quote } from "../refusal.ts";
+import { quote } from "../http/refusal.ts";
 
 /** The hooks of one model, as its module exports them. */
 export type Hooks = Pick<HookModule, "preprocess" | "postprocess" | "after" | "inputs" | "outputs"> & {

@@ -1,7 +1,7 @@
 import { bytesElementsEnd, type Datatype, elementCount, type Tensor, type TensorSpec } from "@millrace/protocol";
 import type { GivenTensor, Tensor as HookTensor, Tensors } from "@millrace/hooks";
-import { encodeData } from "../json-data.ts";
-import { quote, Refusal, shapeText } from "../refusal.ts";
+import { encodeData } from "../forms/json-data.ts";
+import { quote, Refusal, shapeText } from "../http/refusal.ts";
 
 /** Tensors as they travel to tensors as hooks see them, and back. Pure. Both ways copy: nobody changes what another one holds. */
 

@@ -3,7 +3,7 @@ import { elementsOf, InvalidRequest, LookupFailed } from "@millrace/hooks";
 import type { Logger } from "@millrace/runtime";
 import { afterEach, expect, test } from "vitest";
 import { createApp } from "../app.ts";
-import type { CallEnd } from "../call-end.ts";
+import type { CallEnd } from "../call/call-end.ts";
 import { EchoInference, inferBody, testModel, testOptions, testParser } from "../testing.ts";
 import { readHookModule } from "./hook-module.ts";
 import { HookedInference, type HookObserver } from "./hooked-inference.ts";

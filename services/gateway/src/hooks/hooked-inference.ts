@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { HookEvent, HookRecord } from "@millrace/hooks";
 import type { Logger } from "@millrace/runtime";
-import type { Inference, InferenceAnswer, InferenceRequest } from "../inference.ts";
+import type { Inference, InferenceAnswer, InferenceRequest } from "../broker/inference.ts";
 import { AfterQueue } from "./after-queue.ts";
 import { HookCall, type HookedModel, type HookOutcome, NO_STAGES } from "./hook-call.ts";
 import { type FoundHooks, loadHooks } from "./hook-folder.ts";

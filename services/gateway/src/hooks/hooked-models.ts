@@ -1,5 +1,5 @@
 import type { ModelDescription } from "@millrace/protocol";
-import type { ModelEntry, ModelTable } from "../inference.ts";
+import type { ModelEntry, ModelTable } from "../broker/inference.ts";
 import { facadeOf } from "./facade.ts";
 import type { Hooks } from "./hook-module.ts";
 

@@ -1,7 +1,7 @@
 import { DATATYPES, type Datatype, ERROR_CODES, type ErrorCode, type ModelDescription } from "@millrace/protocol";
 import { expect, test } from "vitest";
 import { createApp } from "../app.ts";
-import { DOCS_FILES } from "../docs-page.ts";
+import { DOCS_FILES } from "../routes/docs-page.ts";
 import { EchoInference, testModel, testOptions, testParser } from "../testing.ts";
 import { openApiDocument } from "./document.ts";
 import { inferRequestSchema } from "./model-schemas.ts";

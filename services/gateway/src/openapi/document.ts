@@ -1,5 +1,5 @@
 import { ERROR_CODES, type ErrorCode, type ModelDescription } from "@millrace/protocol";
-import type { ModelEntry } from "../inference.ts";
+import type { ModelEntry } from "../broker/inference.ts";
 import { inferAnswerSchema, inferRequestSchema, predictRequestSchema } from "./model-schemas.ts";
 import { type Operation, OPERATIONS } from "./operations.ts";
 import { componentSchemas, type Schema } from "./schemas.ts";

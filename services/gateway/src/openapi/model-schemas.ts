@@ -1,5 +1,5 @@
 import { type Datatype, FREE, type ModelDescription, type TensorSpec } from "@millrace/protocol";
-import { isOptional } from "../input-set.ts";
+import { isOptional } from "../forms/input-set.ts";
 import type { Schema } from "./schemas.ts";
 
 /** What one model's requests and answers look like, derived from its tensors. Pure. */
