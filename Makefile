@@ -1,6 +1,6 @@
 # Everything that a person types. Logic lives in package.json scripts and in the tools they call.
 .DEFAULT_GOAL := help
-.PHONY: help install run test check lint format docs load chaos fuzz bench bench-peers suite images k8s k8s-cluster screenshots
+.PHONY: help install run test check lint format docs load chaos fuzz bench bench-peers suite images k8s k8s-cluster screenshots conformance
 
 NODE_MODULES := node_modules/.package-lock.json
 
@@ -39,6 +39,9 @@ chaos: install ## the failure tests at full length: twenty killed workers, kille
 
 fuzz: install ## a million hostile HTTP requests, every answer checked, the gateway's memory watched; FUZZ_SEED=1
 	TEST_SHARE=full npx vitest run --project system tests/http-fuzz.test.ts
+
+conformance: install ## tritonclient, perf_analyzer and schemathesis against a live system; Python 3.11, Debian's libb64-0d; SUITES=tritonclient
+	npx --no-install node tests/conformance/run.ts $(SUITES)
 
 bench: install ## Millrace beside its peers and the machine's limits, a quarter of an hour; raw results in bench/results
 	npx --no-install node bench/run.ts $(BENCH_FLAGS)

@@ -4,43 +4,24 @@
  * Usage: `node tests/conformance/schemathesis.ts [--max-examples N] [--seed N]`; needs Python 3.11 or so, and installs what is
  * pinned in requirements/schemathesis.txt into .cache/conformance. Ends with `N passed, N failed`, by operation.
  */
-import { execFile, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readFile, rm, symlink, writeFile } from "node:fs/promises";
+import { symlink } from "node:fs/promises";
 import { join } from "node:path";
-import { parseArgs, promisify } from "node:util";
+import { parseArgs } from "node:util";
 import { ROOT } from "../support/repository.ts";
 import { DevSystem } from "../support/system.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
-
-const WANTED = join(import.meta.dirname, "requirements", "schemathesis.txt");
-const ENVIRONMENT = join(ROOT, ".cache", "conformance", "schemathesis");
-
-/** Makes the Python environment, unless it is there as it is wanted. */
-async function install(): Promise<void> {
-  const wanted = await readFile(WANTED, "utf8");
-  const mark = join(ENVIRONMENT, "installed.txt");
-  if ((await readFile(mark, "utf8").catch(() => "")) === wanted) return;
-  console.log(`schemathesis: ${wanted.trim().split("\n").length} Python packages ...`);
-  await rm(ENVIRONMENT, { recursive: true, force: true });
-  await mkdir(join(ENVIRONMENT, ".."), { recursive: true });
-  const run = promisify(execFile);
-  await run(process.env["PYTHON"] ?? "python3", ["-m", "venv", ENVIRONMENT]);
-  const flags = ["install", "--quiet", "--disable-pip-version-check", "--no-deps", "--requirement", WANTED];
-  await run(join(ENVIRONMENT, "bin", "pip"), flags);
-  await writeFile(mark, wanted);
-}
-
-/** One operation as the report of a run has it. */
-type Line = { readonly passed: number; readonly failed: number };
+import { CONFORMANCE_CACHE, pythonEnvironment } from "./python-environment.ts";
+import type { Tally } from "./tally.ts";
 
 /** Runs it, shows what it says, and reads from its summary how many operations were tested and how many failed. */
-async function hold(url: string, argv: readonly string[]): Promise<Line> {
-  const program = join(ENVIRONMENT, "bin", "schemathesis");
+async function hold(url: string, argv: readonly string[]): Promise<Tally> {
+  const program = join(await pythonEnvironment("schemathesis"), "bin", "schemathesis");
   const config = ["--config-file", join(import.meta.dirname, "schemathesis.toml")];
   const flags = ["--suppress-health-check", "all", "--warnings", "off", "--no-color", ...argv];
   const child = spawn(program, [...config, "run", `${url}/openapi.json`, ...flags], {
-    cwd: join(ROOT, ".cache", "conformance"),
+    cwd: CONFORMANCE_CACHE,
     stdio: ["ignore", "pipe", "inherit"],
     env: { ...process.env, PYTHONUNBUFFERED: "1" },
   });
@@ -64,7 +45,6 @@ const { values } = parseArgs({
     seed: { type: "string", default: "1" },
   },
 });
-await install();
 await using folder = await temporaryFolder();
 const links = { digits: "models/digits", scanned: "examples/hooks/models/scanned" };
 for (const [name, path] of Object.entries(links)) await symlink(join(ROOT, path), join(folder.path, name));
