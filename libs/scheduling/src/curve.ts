@@ -1,7 +1,11 @@
 import type { UpperQuantile } from "./late-share.ts";
+import { Pace, unusualRatio } from "./pace.ts";
 
 /** How many of the latest samples of one batch size count. */
 export const CURVE_SAMPLES = 64;
+
+/** What was not run for so many runs of other sizes is known no better than by what smaller sizes say of it. */
+const STALE_RUNS = 128;
 
 /** No batch is larger; what comes from a peer or a file may say anything. */
 const ROWS_MAX = 2 ** 32;
@@ -21,8 +25,17 @@ export type Line = { readonly fixedMs: number; readonly rowMs: number };
 /** One measured batch size; `samples` is how many of the latest runs it stands for, 1 to 64. */
 export type CurvePoint = Prediction & { readonly rows: number; readonly samples: number };
 
-/** The samples of one batch size, in ms: `ring` in the order they came, `sorted` ascending. */
-type Size = { readonly rows: number; readonly ring: number[]; readonly sorted: number[]; next: number };
+/**
+ * The samples of one batch size, in ms at the first pace: `ring` in the order they came, `sorted` ascending. `lastRun`: the number of
+ * its latest run among all.
+ */
+type Size = {
+  readonly rows: number;
+  readonly ring: number[];
+  readonly sorted: number[];
+  next: number;
+  lastRun: number;
+};
 
 /**
  * The measured batch time L(n) of one model version, shape bucket and kind of worker.
@@ -32,6 +45,10 @@ type Size = { readonly rows: number; readonly ring: number[]; readonly sorted: n
  * sample of a small size does not lift all larger ones), and interpolated between sizes. Sizes beyond 64 rows are taken
  * together in steps of 3 % and less, so that memory is bounded whatever comes. record is O(log sizes + samples); predict is
  * O(log sizes), and O(sizes) after new samples.
+ *
+ * Sizes that are not run now follow those that are, or what a slow spell has made look infeasible would never be tried again: samples
+ * are kept at a common pace (`Pace`). And a size that was passed over for 128 runs is not believed to be slower than in
+ * proportion to the largest smaller one that was run: fixed costs are not negative. So one that bad luck has spoiled is tried again.
  */
 export class Curve {
   readonly #sizes: Size[] = [];
@@ -39,11 +56,19 @@ export class Curve {
   /** As the points, but with the 99th percentile for the upper one; made when it is asked for. */
   #strictPoints: CurvePoint[] | undefined;
   #line: Line | undefined;
+  readonly #pace = new Pace();
+  #runs = 0;
 
   /** Adds the compute time of one batch. `rows` ≥ 1; times that are not positive numbers are ignored. */
   record(rows: number, computeMs: number): void {
     if (!isTime(computeMs) || !(rows >= 1 && rows <= ROWS_MAX)) return;
-    this.#add(this.#sizeOf(stepOf(rows)), computeMs);
+    this.#runs++;
+    const step = stepOf(rows);
+    const size = this.#sizes[indexOf(this.#sizes, step)];
+    const ratio = size?.rows === step ? unusualRatio(size.sorted, computeMs / this.#pace.factor) : undefined;
+    if (!this.#pace.isInDoubt && (ratio === 1 || ratio === undefined)) return this.#add(this.#sizeOf(step), computeMs);
+    for (const run of this.#pace.take({ rows: step, computeMs, ratio }))
+      this.#add(this.#sizeOf(run.rows), run.computeMs);
   }
 
   /**
@@ -63,12 +88,15 @@ export class Curve {
   }
 
   #add(size: Size, computeMs: number): void {
+    if (this.#isStale(size)) this.#forgetSpoiled(size);
     const { ring, sorted } = size;
+    const ms = computeMs / this.#pace.factor;
     const oldest = ring[size.next];
     if (oldest !== undefined) sorted.splice(indexIn(sorted, oldest), 1);
-    sorted.splice(indexIn(sorted, computeMs), 0, computeMs);
-    ring[size.next] = computeMs;
+    sorted.splice(indexIn(sorted, ms), 0, ms);
+    ring[size.next] = ms;
     size.next = (size.next + 1) % CURVE_SAMPLES;
+    size.lastRun = this.#runs;
     this.#points = undefined;
     this.#strictPoints = undefined;
     this.#line = undefined;
@@ -102,8 +130,9 @@ export class Curve {
   }
 
   #fit(upper: UpperQuantile): CurvePoint[] {
-    const q50sMs = ascending(this.#sizes, 0.5);
-    const uppersMs = ascending(this.#sizes, upper);
+    const { factor } = this.#pace;
+    const q50sMs = ascending(this.#believed(0.5), factor);
+    const uppersMs = ascending(this.#believed(upper), factor);
     return this.#sizes.map(({ rows, sorted }, i) => ({
       rows,
       samples: sorted.length,
@@ -113,11 +142,41 @@ export class Curve {
     }));
   }
 
+  #isStale({ lastRun }: Size): boolean {
+    return this.#runs - lastRun > STALE_RUNS;
+  }
+
+  /** The quantiles of the sizes, at the first pace: of one that was passed over no more than in proportion to a smaller one. */
+  #believed(q: number): { readonly ms: number; readonly weight: number }[] {
+    let rowMs = Infinity;
+    return this.#sizes.map((size) => {
+      const { rows, sorted } = size;
+      const ms = quantile(sorted, q);
+      if (this.#isStale(size)) return { ms: Math.min(ms, rows * rowMs), weight: sorted.length };
+      rowMs = ms / rows;
+      return { ms, weight: sorted.length };
+    });
+  }
+
+  /** A size is run again: what was not believed of it does not come back. */
+  #forgetSpoiled(size: Size): void {
+    const { rows, ring, sorted } = size;
+    const smaller = this.#sizes.findLast((other) => other.rows < rows && !this.#isStale(other));
+    if (smaller === undefined) return;
+    const mostMs = (quantile(smaller.sorted, 0.95) / smaller.rows) * rows;
+    if (sorted[sorted.length - 1]! <= mostMs) return;
+    const kept = [...ring.slice(size.next), ...ring.slice(0, size.next)].filter((ms) => ms <= mostMs);
+    ring.splice(0, Infinity, ...kept);
+    sorted.splice(indexIn(sorted, mostMs), Infinity);
+    for (let i = sorted.length; i < kept.length; i++) sorted.push(mostMs);
+    size.next = kept.length;
+  }
+
   #sizeOf(rows: number): Size {
     const index = indexOf(this.#sizes, rows);
     const found = this.#sizes[index];
     if (found?.rows === rows) return found;
-    const size = { rows, ring: [], sorted: [], next: 0 };
+    const size = { rows, ring: [], sorted: [], next: 0, lastRun: this.#runs };
     this.#sizes.splice(index, 0, size);
     return size;
   }
@@ -178,13 +237,13 @@ function rankOf(q: number, count: number): number {
 }
 
 /**
- * The ascending values that are closest to the quantiles of the sizes, each size weighing as many samples as it has: what is
- * out of order is pooled to its mean (isotonic regression by pooling adjacent violators).
+ * The ascending values that are closest to the given ones, which weigh as many samples as they have: what is out of order is pooled to
+ * its mean (isotonic regression by pooling adjacent violators). In ms at the pace of `factor`.
  */
-function ascending(sizes: readonly Size[], q: number): number[] {
+function ascending(times: readonly { readonly ms: number; readonly weight: number }[], factor: number): number[] {
   const pools: { mean: number; weight: number; sizes: number }[] = [];
-  for (const { sorted } of sizes) {
-    let pool = { mean: quantile(sorted, q), weight: sorted.length, sizes: 1 };
+  for (const { ms, weight: samples } of times) {
+    let pool = { mean: ms, weight: samples, sizes: 1 };
     for (let last = pools.at(-1); last !== undefined && last.mean > pool.mean; last = pools.at(-1)) {
       const weight = last.weight + pool.weight;
       const mean = (last.mean * last.weight + pool.mean * pool.weight) / weight;
@@ -194,7 +253,7 @@ function ascending(sizes: readonly Size[], q: number): number[] {
     pools.push(pool);
   }
   const values: number[] = [];
-  for (const { mean, sizes } of pools) for (let i = 0; i < sizes; i++) values.push(mean);
+  for (const { mean, sizes } of pools) for (let i = 0; i < sizes; i++) values.push(mean * factor);
   return values;
 }
 
