@@ -46,7 +46,7 @@ export function lateOf({ requests }: Batch, nowMs: number): number {
 export function learn(batch: Batch, message: MessageOf<"RESULT">, nowMs: number): void {
   const computeMs = message.computeUs / 1000;
   const restMs = nowMs - batch.dispatchedMs - computeMs;
-  if (message.batchRows !== batch.rows || restMs < 0) return;
+  if (message.batchRows !== batch.rows || !(computeMs > 0) || restMs < 0) return;
   const usualMs = batch.curve.predict(batch.rows)?.q50Ms ?? computeMs;
   const learnedMs = learnSpeed(batch.model, batch.slot.worker, { ms: computeMs, usualMs });
   if (!Number.isNaN(learnedMs)) batch.curve.record(batch.rows, learnedMs);

@@ -496,6 +496,25 @@ test("least slack goes first: what is left of the budget once the batch has run,
   expect(requestsOf(worker.jobs())).toEqual([[4]]);
 });
 
+test("a worker that says a run took years costs its model no more turns than the time that it was away", () => {
+  const driver = new BrokerDriver();
+  const gateway = driver.gateway();
+  const models = ["m", "n"].map((name) => modelOf(name, { maxBatchSize: 1 }));
+  const worker = driver.worker("w", { models, credit: 1, curveMs: [[1, 10]] });
+  gateway.submit([0], { route: 0 });
+  let [job] = worker.jobs();
+  const ran: number[] = [];
+  for (let number = 1; number < 40; number += 2) {
+    gateway.submit([number], { route: 0, budgetUs: 60_000_000 });
+    gateway.submit([number + 1], { route: 1, budgetUs: 60_000_000 });
+    driver.advance(10);
+    worker.answer(job!, number === 1 ? 1e12 : 10);
+    [job] = worker.jobs();
+    ran.push(job!.model);
+  }
+  expect(ran.filter((model) => model === 0).length).toBeGreaterThanOrEqual(9);
+});
+
 test("where batching pays and requests keep coming, a small batch is held for a slot's turn, and leaves larger", () => {
   const driver = new BrokerDriver();
   const gateway = driver.gateway();

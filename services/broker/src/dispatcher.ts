@@ -126,7 +126,8 @@ export class Dispatcher {
     batch.model.lateShare.record(batch.requests.length, lateOf(batch, nowMs));
     const run = runOf(batch, message, nowMs);
     batch.model.decisions.ended(batch.decision, "answered", run);
-    settleFor(batch, run.computeMs);
+    // Whatever a worker says: no run takes longer than it was away.
+    settleFor(batch, Math.min(run.computeMs, run.roundTripMs));
     this.#observer.batchAnswered(run);
     batch.model.totals.ran(nowMs);
     const answers = new Map<GatewaySession, ResultItem[]>();

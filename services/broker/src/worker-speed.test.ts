@@ -117,3 +117,16 @@ test("a single stall is not learned; what is slow time and again is", () => {
   for (let i = 0; i < 64; i++) run(50);
   expect(predicted()).toBeCloseTo(50, 3);
 });
+
+test("a run that is said to have taken no time teaches nothing, of its worker or the others", () => {
+  const driver = new BrokerDriver();
+  const gateway = driver.gateway();
+  const [odd, other] = [driver.worker("odd"), driver.worker("other")];
+  gateway.submit([1]);
+  driver.advance(1);
+  odd.answer(odd.jobs()[0]!, 0);
+  gateway.submit([2]);
+  driver.advance(10);
+  other.answer(other.jobs()[0]!, 10);
+  for (const { pace, slowness } of driver.core.sessions.worker.values()) expect([pace, slowness]).toEqual([1, 1]);
+});
