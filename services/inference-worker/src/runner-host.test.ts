@@ -87,15 +87,17 @@ test("a run that is handed over ahead begins behind the one that is on; recalled
   const [one, two] = [await first, await second.ran];
   expect(floats(two?.outputs[0])).toEqual([-10]);
   expect(Number(two!.startedNs - one.startedNs) / 1e6).toBeGreaterThanOrEqual(40);
-  // It has begun, and ended: too late to be called back.
-  second.recall();
 
   const third = thread.run({ model: 0, inputs: rowsOf(1) });
   const recalled = thread.runAhead({ model: 0, inputs: rowsOf(2) }, now + 60_000_000_000n);
   const late = thread.runAhead({ model: 0, inputs: rowsOf(3) }, process.hrtime.bigint() + 20_000_000n);
+  const another = thread.runAhead({ model: 0, inputs: rowsOf(4) }, now + 60_000_000_000n);
   recalled.recall();
+  another.recall();
+  // It has begun, and ended: too late to be called back, and no other's place is taken.
+  second.recall();
   await third;
-  expect(await recalled.ran).toBeUndefined();
+  expect([await recalled.ran, await another.ran]).toEqual([undefined, undefined]);
   expect(await late.ran).toBeUndefined();
   expect(floats((await thread.run({ model: 0, inputs: rowsOf(1) })).outputs[0])).toEqual([-5]);
 });

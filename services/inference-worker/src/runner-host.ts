@@ -29,13 +29,16 @@ export type RunAhead = {
   readonly recall: () => void;
 };
 
+/** Far more than the requests that a thread has at one time: those that are called back do not take each other's place. */
+const RECALLED_PLACES = 64;
+
 type Pending = { readonly resolve: (reply: RunnerReply) => void; readonly reject: (error: Error) => void };
 type Request = RunnerRequest extends infer R ? (R extends RunnerRequest ? Omit<R, "id"> : never) : never;
 
 /** Starts the thread of one slot. It holds no model yet. */
 export function startRunnerThread(options: RunnerThreadOptions): RunnerThread {
   const { threads, computeDelayMs = 0, entry = new URL("./runner-thread.ts", import.meta.url) } = options;
-  const recalled = new Int32Array(new SharedArrayBuffer(4)).fill(-1);
+  const recalled = new Int32Array(new SharedArrayBuffer(4 * RECALLED_PLACES)).fill(-1);
   const setup: RunnerThreadSetup = { threads, computeDelayMs, recalled };
   return new RunnerThread(new Worker(entry, { workerData: setup }), recalled);
 }
@@ -102,8 +105,8 @@ export class RunnerThread {
   }
 
   /**
-   * Hands over a run while another one is on, so that the thread begins it by itself when that one ends. One at a time can be
-   * called back. Buffers and errors are as with `run`.
+   * Hands over a run while another one is on, so that the thread begins it by itself when that one ends. Buffers and errors are as
+   * with `run`.
    */
   runAhead(job: RunJob, notAfterNs: bigint): RunAhead {
     const id = this.#nextId;
@@ -116,7 +119,7 @@ export class RunnerThread {
       if (reply.type !== "ran") throw unexpected(reply);
       return reply.ran;
     });
-    return { ran, recall: () => void Atomics.store(this.#recalled, 0, id) };
+    return { ran, recall: () => void Atomics.store(this.#recalled, id % this.#recalled.length, id) };
   }
 
   /** Frees a model. Unloading one that is not there does nothing. */

@@ -19,7 +19,7 @@ export type RunnerThreadSetup = {
   readonly threads: number;
   /** For tests: every run takes this much longer, in its compute time. */
   readonly computeDelayMs: number;
-  /** One element: the `id` of the run that was called back last; −1 before. The main thread writes, the runner thread reads. */
+  /** At an `id` modulo its length: that `id`, if the run was called back. The main thread writes, the runner thread reads. */
   readonly recalled: Int32Array<SharedArrayBuffer>;
 };
 

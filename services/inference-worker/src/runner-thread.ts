@@ -47,7 +47,7 @@ async function perform(request: RunnerRequest): Promise<RunnerReply> {
       const model = models.get(request.model);
       if (model === undefined) throw new RunnerError("internal", `the slot has no model ${request.model}`);
       if (request.notAfterNs !== undefined) {
-        const isRecalled = Atomics.load(recalled, 0) === id;
+        const isRecalled = Atomics.load(recalled, id % recalled.length) === id;
         if (isRecalled || process.hrtime.bigint() >= request.notAfterNs) return { id, type: "skipped" };
       }
       const ran = await model.run(request.inputs);
