@@ -2,8 +2,6 @@ import type { BatchView } from "./batch-plan.ts";
 
 /** What a new request would find. */
 export type Backdrop = {
-  /** Rows that wait and leave before it, as their deadlines are earlier. */
-  readonly aheadRows: number;
   readonly rows: number;
   /** The largest batch. */
   readonly rowsMax: number;
@@ -14,22 +12,36 @@ export type Backdrop = {
   readonly predict: BatchView["predict"];
 };
 
+/** What leaves before it in batches of so many rows: a batch every so often; and its own batch, which is as large. */
+type Pace = { readonly rows: number; readonly everyMs: number; readonly ownMs: number };
+
 /**
- * In how many ms a new request will be answered, or undefined where nothing is known: what leaves before it does so in batches of k
- * rows, a batch every L(k)/N, and the request with the rest of them, for the k (a power of two, or the largest batch) that is best for it.
- * What waits counts with its median time, the request's own batch with the upper quantile, unless it is alone.
- * Never falls when more waits, when slots go, or when they are free later (scheduling research §6, invariant 9). O(log rowsMax).
+ * In how many ms a new request will be answered, by the rows that wait and leave before it, as their deadlines are earlier; undefined where
+ * nothing is known. They leave in batches of k rows, a batch every L(k)/N, and the request with the rest of them, for the k (a power
+ * of two, or the largest batch) that is best for it. What waits counts with its median time, the request's own batch with the upper
+ * quantile, unless it is alone. Never falls when more waits, when slots go, or when they are free later (scheduling research §6,
+ * invariant 9). O(log rowsMax) predictions, and as many multiplications for each number of rows that is asked for.
  */
-export function finishInMs(backdrop: Backdrop): number | undefined {
-  const { aheadRows, rows, rowsMax, slots, freeInMs, predict } = backdrop;
-  if (predict(rows) === undefined) return undefined;
-  if (aheadRows === 0) return freeInMs + predict(rows)!.q50Ms;
-  let bestMs = Infinity;
+export function finishBehind(backdrop: Backdrop): ((aheadRows: number) => number) | undefined {
+  const { rows, rowsMax, slots, freeInMs, predict } = backdrop;
+  const alone = predict(rows);
+  if (alone === undefined) return undefined;
+  const paces: Pace[] = [];
   for (let k = 1; ; k = Math.min(2 * k, rowsMax)) {
-    const before = Math.floor(aheadRows / k) * (predict(k)!.q50Ms / slots);
-    const own = predict(Math.max(rows, Math.min(k, aheadRows + rows)))!.q95Ms;
-    bestMs = Math.min(bestMs, before + own);
+    paces.push({ rows: k, everyMs: predict(k)!.q50Ms / slots, ownMs: predict(Math.max(rows, k))!.q95Ms });
     if (k >= rowsMax) break;
   }
-  return freeInMs + bestMs;
+  return (aheadRows) => {
+    if (aheadRows === 0) return freeInMs + alone.q50Ms;
+    let bestMs = Infinity;
+    for (const { rows: k, everyMs, ownMs } of paces) {
+      if (k > aheadRows) {
+        // All of them share its batch: larger ones would be no better.
+        bestMs = Math.min(bestMs, predict(Math.max(rows, Math.min(k, aheadRows + rows)))!.q95Ms);
+        break;
+      }
+      bestMs = Math.min(bestMs, Math.floor(aheadRows / k) * everyMs + ownMs);
+    }
+    return freeInMs + bestMs;
+  };
 }

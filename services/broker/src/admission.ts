@@ -1,5 +1,5 @@
 import { classOf, type ErrorCode, rowsOfRun, type SubmitItem } from "@millrace/protocol";
-import { type Backdrop, entriesToYield, finishInMs, PROBE_AFTER_MS } from "@millrace/scheduling";
+import { entriesToYield, finishBehind, PROBE_AFTER_MS } from "@millrace/scheduling";
 import type { ModelVersion } from "./model-version.ts";
 import { heldBytesOf, type Request } from "./request.ts";
 import { firstFreeSlot } from "./slot-choice.ts";
@@ -196,15 +196,15 @@ function latenessOf(model: ModelVersion, item: SubmitItem, nowMs: number): Laten
   const { model: description, fingerprint } = first.slot.worker.models.get(model)!;
   const curve = model.curve(item.bucket, fingerprint);
   const upper = model.lateShare.quantile;
-  const backdrop: Omit<Backdrop, "aheadRows"> = {
+  const finishMs = finishBehind({
     rows: item.rows,
     rowsMax: rowsOfRun(description, item),
     slots: model.slots,
     freeInMs: first.freeInMs,
     predict: (rows) => curve.predict(rows, upper),
-  };
-  const finishBehind = (aheadRows: number): number => finishInMs({ ...backdrop, aheadRows }) ?? 0;
-  const lateBehind = (aheadRows: number): number => finishBehind(aheadRows) - budgetMs;
+  });
+  if (finishMs === undefined) return undefined;
+  const lateBehind = (aheadRows: number): number => finishMs(aheadRows) - budgetMs;
   const classIndex = classOf(item.priority);
   const deadlineMs = nowMs + budgetMs;
   const aheadRows = backlog.rowsBefore(classIndex, deadlineMs);
@@ -214,7 +214,7 @@ function latenessOf(model: ModelVersion, item: SubmitItem, nowMs: number): Laten
   const urgentRows = backlog.rowsBefore(classIndex, -Infinity);
   let delayedByMs = 0;
   const delayed = order?.firstMisfit(deadlineMs, (rows, dueMs) => {
-    delayedByMs = finishBehind(urgentRows + rows + item.rows - 1) - (dueMs - nowMs);
+    delayedByMs = finishMs(urgentRows + rows + item.rows - 1) - (dueMs - nowMs);
     return delayedByMs <= 0;
   });
   if (delayed === undefined) return undefined;
