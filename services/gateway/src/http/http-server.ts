@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
+import { type AddressInfo, Server as NetServer } from "node:net";
 import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
 import { OptionError } from "@millrace/runtime";
@@ -223,8 +223,10 @@ function listen(server: Server, { host, port }: HttpServerOptions): Promise<void
 function drain(server: Server): Promise<void> {
   return new Promise((resolve) => {
     const sweep = setInterval(() => server.closeIdleConnections(), DRAIN_SWEEP_MS);
-    server.close(() => {
+    // Not the HTTP server's own: it also stops looking for heads that do not arrive, and these would hold the drain.
+    NetServer.prototype.close.call(server, () => {
       clearInterval(sweep);
+      server.close();
       resolve();
     });
   });
