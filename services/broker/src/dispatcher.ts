@@ -21,7 +21,7 @@ import { viewOf } from "./policy-view.ts";
 import { createRequest, type Request } from "./request.ts";
 import { answerItem, jobMessage, rejectItem } from "./request-messages.ts";
 import { chooseLoneSlot, chooseSlot, freesInTime, mayHaveEnded } from "./slot-choice.ts";
-import { chargeFor, furthestStartMs, settleFor, turnKey } from "./turn-order.ts";
+import { chargeFor, markFurthest, moveFurthest, settleFor, turnKey } from "./turn-order.ts";
 import type { Batch, Slot, WorkerSession } from "./worker-session.ts";
 
 export type DispatcherOptions = AdmissionOptions & {
@@ -57,8 +57,8 @@ export class Dispatcher {
   readonly #reserved = { workers: new Set<WorkerSession>(), turn: 0 };
   readonly #hedging: Hedging;
   #batches = 0;
-  /** Among models that wait for the same slots, how far the furthest has got; undefined where one waits alone. */
-  #furthestMs: number | undefined;
+  /** Whether several models wait, so that they take turns. */
+  #isShared = false;
   /** When the next decision is due; Infinity if only events can bring one. */
   wakeAtMs = Infinity;
 
@@ -200,7 +200,8 @@ export class Dispatcher {
     this.wakeAtMs = Infinity;
     this.#reserved.workers.clear();
     this.#reserved.turn++;
-    this.#furthestMs = this.#waiting.size > 1 ? furthestStartMs(this.#waiting) : undefined;
+    this.#isShared = this.#waiting.size > 1;
+    if (this.#isShared) markFurthest(this.#waiting);
     const turns = new EdfQueue<Turn>();
     for (const model of this.#waiting) {
       const isWaiting = this.#lineUp({ model, line: "suspects" }, turns, nowMs);
@@ -246,7 +247,7 @@ export class Dispatcher {
     if (earliest === undefined) return false;
     this.wakeAtMs = Math.min(this.wakeAtMs, earliest.deadlineMs);
     const head = queue.head!;
-    const key = this.#furthestMs === undefined ? head.deadlineMs : turnKey(model, head, this.#furthestMs);
+    const key = this.#isShared ? turnKey(model, head) : head.deadlineMs;
     turns.push({ model, line, deadlineMs: key, rows: 0, queueIndex: -1 });
     return true;
   }
@@ -338,7 +339,7 @@ export class Dispatcher {
     slot.worker.take(batch);
     this.#hedging.sent(batch);
     chargeFor(batch);
-    if (this.#furthestMs !== undefined) this.#furthestMs = Math.max(this.#furthestMs, model.fairShare.startMs);
+    if (this.#isShared) moveFurthest(model);
     this.#outbox.send(slot.worker, jobMessage(batch));
   }
 

@@ -13,11 +13,15 @@ const CLASS_MS = 1e9;
 /** Nothing is known yet: runs are the only way to learn. */
 const UNKNOWN: Prediction = { q50Ms: 0, q95Ms: 0 };
 
-/** The virtual time of the model that is furthest ahead of those that wait, for `turnKey`. O(models). */
-export function furthestStartMs(waiting: Iterable<ModelVersion>): number {
-  let startMs = 0;
-  for (const { fairShare } of waiting) startMs = Math.max(startMs, fairShare.startMs);
-  return startMs;
+/** Notes at each worker how far the furthest has got of the models that wait for its slots, for `turnKey`. O(models × their workers). */
+export function markFurthest(waiting: Iterable<ModelVersion>): void {
+  for (const { workers } of waiting) for (const worker of workers) worker.furthestMs = -Infinity;
+  for (const model of waiting) moveFurthest(model);
+}
+
+/** A model has got further in this turn. O(its workers). */
+export function moveFurthest({ workers, fairShare: { startMs } }: ModelVersion): void {
+  for (const worker of workers) worker.furthestMs = Math.max(worker.furthestMs, startMs);
 }
 
 /**
@@ -26,8 +30,10 @@ export function furthestStartMs(waiting: Iterable<ModelVersion>): number {
  * before all that are (FairShare): so no model starves, each gets its share of the compute time while it has something waiting, and
  * a fast model waits for no more than the batch of a slow one that runs already.
  */
-export function turnKey(model: ModelVersion, head: Request, furthestMs: number): number {
+export function turnKey(model: ModelVersion, head: Request): number {
   const { q50Ms, q95Ms } = nextBatch(model, head);
+  let furthestMs = -Infinity;
+  for (const worker of model.workers) furthestMs = Math.max(furthestMs, worker.furthestMs);
   const key = head.classIndex * CLASS_MS + head.deadlineMs - q95Ms;
   return model.fairShare.isBehind(furthestMs, q50Ms, model.share) ? key - AHEAD_MS : key;
 }

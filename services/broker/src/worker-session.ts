@@ -67,6 +67,8 @@ export class WorkerSession extends PeerSession {
   /** A moving average of what its runs take, in proportion to the curve; and that beside the median of its kind: 2 is half as fast. */
   pace = 1;
   slowness = 1;
+  /** In virtual time, how far the furthest has got of the models that wait for its slots; kept by `turn-order.ts`. */
+  furthestMs = -Infinity;
   /** What it has run of each version. Bounded: a worker that lives long may have served any number. */
   readonly work = new Map<ModelVersion, WorkTally>();
 
