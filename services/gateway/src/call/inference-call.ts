@@ -148,12 +148,13 @@ class InferenceCall<Request extends FormRequest> {
     this.#state = "preparing";
     if (body instanceof Refusal) return this.#refuse(body);
     if (this.#coding === undefined) return this.#onPlainBody(body);
-    expand(body, { coding: this.#coding, bytesMax: this.#bodyBytesMax }, (expanded) => {
+    const hold = (bytes: number): Refusal | undefined => {
+      return this.#state === "preparing" ? this.#exchange.hold(bytes) : NOBODY_WAITS;
+    };
+    expand(body, { coding: this.#coding, bytesMax: this.#bodyBytesMax, hold }, (expanded) => {
       if (this.#state !== "preparing") return;
-      if (expanded instanceof Refusal) return this.#refuse(expanded);
-      const refusal = this.#exchange.hold(expanded.byteLength);
-      if (refusal === undefined) this.#onPlainBody(expanded);
-      else this.#refuse(refusal);
+      if (expanded instanceof Refusal) this.#refuse(expanded);
+      else this.#onPlainBody(expanded);
     });
   }
 
@@ -338,6 +339,9 @@ class InferenceCall<Request extends FormRequest> {
     }, delayMs);
   }
 }
+
+/** Ends what goes on for a client that has gone away. */
+const NOBODY_WAITS = new Refusal("cancelled", "");
 
 /** Whether a call may come in at all, whatever it asks for; checked before its body is read. */
 function refusalAtDoor(door: Door): Refusal | undefined {

@@ -1,4 +1,4 @@
-import { deflate, gunzip, gzip, inflate, constants, type ZlibOptions } from "node:zlib";
+import { constants, createGunzip, createInflate, deflate, gzip, type ZlibOptions } from "node:zlib";
 import type { Coding } from "./content-coding.ts";
 import { bodyTooLarge } from "./body-buffer.ts";
 import { Refusal } from "./refusal.ts";
@@ -15,28 +15,42 @@ const PIECE_BYTES_MAX = 1024 * 1024;
 /** Tensors compress little: what more than this level gains is not worth the time. */
 const LEVEL = constants.Z_BEST_SPEED;
 
-const EXPANDERS = { gzip: gunzip, deflate: inflate } as const;
+const EXPANDERS = { gzip: createGunzip, deflate: createInflate } as const;
 const COMPRESSORS = { gzip, deflate } as const;
 
+export type Expansion = {
+  readonly coding: Coding;
+  readonly bytesMax: number;
+  /** Counts bytes as they come, so that a thousand bodies that expand at once are bounded too; a refusal ends this one. */
+  readonly hold: (bytes: number) => Refusal | undefined;
+};
+
 /**
- * Expands a body and calls back once, later: with memory of its own, or with `body_too_large` as soon as it is larger than
- * `bytesMax`, whatever else would come, or `invalid_request` for bytes that are not of that coding, are cut short or go on behind it.
+ * Expands a body and calls back once, later: with memory of its own, with `body_too_large` as soon as it is larger than `bytesMax`,
+ * with the refusal of `hold`, or `invalid_request` for bytes that are not of that coding, are cut short or go on behind it.
  */
 export function expand(
   body: Buffer,
-  { coding, bytesMax }: { readonly coding: Coding; readonly bytesMax: number },
+  { coding, bytesMax, hold }: Expansion,
   onBody: (body: Buffer | Refusal) => void,
 ): void {
   const chunkSize = Math.min(PIECE_BYTES_MAX, Math.max(PIECE_BYTES_MIN, 2 * body.byteLength));
-  // A gzip body may have several members, one behind the other (RFC 1952 §2.2); what is none is refused in any case.
-  const options: ZlibOptions = { maxOutputLength: bytesMax, chunkSize, rejectGarbageAfterEnd: coding === "deflate" };
-  EXPANDERS[coding](body, options, (error, expanded) => {
-    if (error === null) return onBody(expanded);
-    const isLarge = (error as NodeJS.ErrnoException).code === "ERR_BUFFER_TOO_LARGE";
-    onBody(
-      isLarge ? bodyTooLarge(bytesMax) : new Refusal("invalid_request", `the body is not ${coding}: ${error.message}`),
-    );
+  // A gzip body may have several members, one behind the other, and be filled up with zeros (RFC 1952 §2.2, as gzip does it).
+  const options: ZlibOptions = { chunkSize, rejectGarbageAfterEnd: coding === "deflate" };
+  const stream = EXPANDERS[coding](options);
+  const pieces: Buffer[] = [];
+  let bytes = 0;
+  stream.on("data", (piece: Buffer) => {
+    if (stream.destroyed) return;
+    bytes += piece.byteLength;
+    const refusal = bytes > bytesMax ? bodyTooLarge(bytesMax) : hold(piece.byteLength);
+    if (refusal === undefined) return void pieces.push(piece);
+    stream.destroy();
+    onBody(refusal);
   });
+  stream.on("error", (error) => onBody(new Refusal("invalid_request", `the body is not ${coding}: ${error.message}`)));
+  stream.on("end", () => onBody(Buffer.concat(pieces, bytes)));
+  stream.end(body);
 }
 
 /** Compresses an answer and calls back once, later; with undefined where zlib fails, as it does without memory. */

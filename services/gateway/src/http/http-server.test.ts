@@ -316,6 +316,21 @@ test("bytes are bounded: by Content-Length before the body comes, in chunks as t
   await expect.poll(() => [heldBytes(), inFlight()]).toEqual([0, 0]);
 });
 
+test("bodies that expand at the same time are bounded together, while they do", async () => {
+  const { port, heldBytes, inFlight } = await start({ inFlightBytesMax: 1024 * 1024 });
+  const packed = gzipSync(Buffer.alloc(8 * 1024 * 1024, " "));
+  const coded = ["Content-Encoding: gzip", `Content-Length: ${packed.byteLength}`];
+  const before = process.memoryUsage().arrayBuffers;
+  let most = 0;
+  const watch = setInterval(() => (most = Math.max(most, process.memoryUsage().arrayBuffers - before)), 1);
+  onTestFinished(() => clearInterval(watch));
+  const clients = Array.from({ length: 30 }, () => new Client(port).write(head("/predict/echo", ...coded), packed));
+  for (const client of clients) expect([400, 429]).toContain((await client.answers(1))[0]);
+  // 240 MiB in all. One alone may have all that it needs.
+  expect(most).toBeLessThan(64 * 1024 * 1024);
+  await expect.poll(() => [heldBytes(), inFlight()]).toEqual([0, 0]);
+});
+
 test("a byte a second is ended with 408, also where the first never comes; who sends fast is not", async () => {
   const { port, inFlight, heldBytes } = await start({ bodyGraceMs: 500 });
   const silent = new Client(port).write(head("/predict", "Content-Length: 100"));
