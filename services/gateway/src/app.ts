@@ -262,7 +262,7 @@ function sendOpenApi(exchange: Exchange, { inference, version, metricsPage, apiK
 /** Two routes of TensorFlow Serving's have one pattern: a verb behind the name takes POST alone, a name without one GET alone. */
 function tfsMethodRefused(path: string): "GET" | "POST" | undefined {
   if (!path.startsWith("/v1/models/")) return undefined;
-  return /:[^/]*$/.test(path) ? "GET" : "POST";
+  return path.lastIndexOf(":") > path.lastIndexOf("/") ? "GET" : "POST";
 }
 
 /** 405 where the path has routes of other methods, which the header `Allow` then names; else 404. */

@@ -28,3 +28,11 @@ test.each(["", "u", "u=8", "u=-1", "u=0.5", "u=", "urgent!", "urgent", "REALTIME
     expect(readPriorityHeader(text)).toBeInstanceOf(Refusal);
   },
 );
+
+test("a header of blanks is read in linear time", () => {
+  const startedMs = performance.now();
+  for (const text of [`u=${" ".repeat(30_000)}x`, `${" ".repeat(30_000)}u=0${" ".repeat(30_000)}x`]) {
+    expect(readPriorityHeader(text)).toBeInstanceOf(Refusal);
+  }
+  expect(performance.now() - startedMs).toBeLessThan(1_000);
+});

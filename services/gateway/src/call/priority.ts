@@ -21,10 +21,10 @@ export function readPriorityHeader(text: string | undefined): number | Refusal {
   if (text === undefined) return 0;
   if (Object.hasOwn(PRIORITIES, text)) return PRIORITIES[text as Priority];
   let priority: number | undefined = 0;
-  for (const member of text.split(",")) {
-    const [, urgency] = /^\s*u=(.*?)\s*$/.exec(member) ?? [];
-    if (urgency !== undefined) priority = /^[0-7]$/.test(urgency) ? BY_URGENCY[Number(urgency)] : undefined;
-    else if (!OTHER_MEMBER.test(member.trim())) priority = undefined;
+  for (const part of text.split(",")) {
+    const member = part.trim();
+    if (member.startsWith("u=")) priority = /^u=[0-7]$/.test(member) ? BY_URGENCY[Number(member[2])] : undefined;
+    else if (!OTHER_MEMBER.test(member)) priority = undefined;
     if (priority === undefined) break;
   }
   if (priority !== undefined) return priority;
