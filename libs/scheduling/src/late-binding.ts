@@ -14,6 +14,11 @@ export type RunningBatch = {
 const LATE_MIN_MS = 1;
 const LATE_SHARE = 0.25;
 
+/** From when on a running batch is late. */
+export function lateAtMs({ predictedMs, predictedEndMs }: RunningBatch): number {
+  return predictedEndMs + Math.max(LATE_MIN_MS, LATE_SHARE * predictedMs);
+}
+
 /**
  * When the next batch should leave for a slot, so that it is there at the moment the running one ends and is bound as late as
  * possible. `handOverMs`: what would pass between the two runs if it was sent only after the answer of the first.
@@ -23,8 +28,7 @@ const LATE_SHARE = 0.25;
  */
 export function sendAtMs(running: RunningBatch | undefined, handOverMs: number, nowMs: number): number {
   if (running === undefined) return -Infinity;
-  const lateByMs = nowMs - running.predictedEndMs;
-  if (lateByMs > Math.max(LATE_MIN_MS, LATE_SHARE * running.predictedMs)) return Infinity;
+  if (nowMs > lateAtMs(running)) return Infinity;
   return running.predictedEndMs - handOverMs;
 }
 

@@ -34,4 +34,4 @@ export { FairShare } from "./fair-share.ts";
 export { fillRowsMax } from "./fill.ts";
 export { type Account, type Accounted, ACCOUNTS_MAX, entriesToYield, TenantShares } from "./tenant-shares.ts";
 export { LateShare, type UpperQuantile } from "./late-share.ts";
-export { isDue, type RunningBatch, sendAtMs, TIMER_GRAIN_MS } from "./late-binding.ts";
+export { isDue, lateAtMs, type RunningBatch, sendAtMs, TIMER_GRAIN_MS } from "./late-binding.ts";

@@ -1,14 +1,10 @@
 import { REQUEST_FLAGS } from "@millrace/protocol";
-import { BusyShare } from "@millrace/scheduling";
+import { BusyShare, lateAtMs } from "@millrace/scheduling";
 import type { ModelBook } from "./model-book.ts";
 import type { ModelVersion } from "./model-version.ts";
 import type { Request } from "./request.ts";
 import { hasPlace } from "./slot-choice.ts";
 import type { Batch, Slot, WorkerSession } from "./worker-session.ts";
-
-/** A batch is late when it is over its predicted end by a quarter of its time, or by this, in ms. */
-const LATE_MIN_MS = 1;
-const LATE_SHARE = 0.25;
 
 /** With so many of its slots busy a pool has none to spare for a second run: it would cost others more than it saves. */
 const UTILISATION_MAX = 0.7;
@@ -59,7 +55,7 @@ export class Hedging {
   lateAtMs(nowMs: number): number {
     let nextMs = Infinity;
     for (const batch of this.#out) {
-      const atMs = lateAt(batch);
+      const atMs = lateAtMs(batch);
       if (atMs > nowMs && atMs < nextMs) nextMs = atMs;
     }
     return nextMs;
@@ -69,7 +65,7 @@ export class Hedging {
   next(models: ModelBook, nowMs: number): HedgePlan | undefined {
     if (this.#saved < 1) return undefined;
     for (const batch of this.#out) {
-      if (lateAt(batch) > nowMs) continue;
+      if (lateAtMs(batch) > nowMs) continue;
       if (this.#busy.of(models.slots(), nowMs) >= UTILISATION_MAX) return undefined;
       const slot = idleSlotFor(batch);
       if (slot === undefined) continue;
@@ -82,10 +78,6 @@ export class Hedging {
     }
     return undefined;
   }
-}
-
-function lateAt({ predictedEndMs, predictedMs }: Batch): number {
-  return predictedEndMs + Math.max(LATE_MIN_MS, LATE_SHARE * predictedMs);
 }
 
 /** A slot that has nothing, of another worker of the model; of several the one that has rested longest. */

@@ -67,8 +67,9 @@ export type ItemOutputs = {
 };
 
 /**
- * Puts the requests of a batch together, row behind row. Pure and synchronous; copies every payload once, O(bytes), and never
- * throws, whatever the items hold: what does not fit the model stays out and is told why, and does no harm to the others.
+ * Puts the requests of a batch together, row behind row. Pure and synchronous; copies every payload once (twice where a mask is made
+ * for it), O(bytes), and never throws, whatever the items hold: what does not fit the model stays out and is told why, and does no
+ * harm to the others.
  *
  * A model that batches takes the items whose open inner dimensions are those of the first good one, up to its largest batch; with
  * padding, sizes along an axis may differ, and are padded to the smallest size of the axis that holds all. A model that does
