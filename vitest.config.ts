@@ -14,6 +14,7 @@ export default defineConfig({
             "libs/**/*.test.ts",
             "services/**/*.test.ts",
             "cli/**/*.test.ts",
+            "clients/**/*.test.ts",
             "docs/**/*.test.ts",
             "bench/**/*.test.ts",
           ],
