@@ -183,13 +183,14 @@ function placeOfLessUrgent(model: ModelVersion, item: SubmitItem, { rows, bytes 
 
 /**
  * Whether a new request would miss its budget behind what leaves before it, or make one of its class miss its own that waits behind it.
- * Undefined if neither, or if nobody can tell. Also undefined where the model has not run for a while: without a run a prediction
- * that is wrong would stay so.
+ * Undefined if neither, or if nobody can tell. Also undefined where the model has not run for a while, and does not now: without a run a
+ * prediction that is wrong would stay so.
  */
 function latenessOf(model: ModelVersion, item: SubmitItem, nowMs: number): Lateness | undefined {
   const { backlog } = model;
   const budgetMs = item.budgetUs / 1000;
-  if (budgetMs > model.longestWaitMs(backlog.rows) || nowMs - model.lastDispatchMs > PROBE_AFTER_MS) return undefined;
+  if (budgetMs > model.longestWaitMs(backlog.rows)) return undefined;
+  if (nowMs - model.lastDispatchMs > PROBE_AFTER_MS && !isOut(model)) return undefined;
   const first = firstFreeSlot(model, nowMs);
   // Idle, and nothing waits: whether it is worth a try is the plan's to say.
   if (first === undefined || (backlog.rows === 0 && first.slot.batches.length === 0)) return undefined;
@@ -219,4 +220,11 @@ function latenessOf(model: ModelVersion, item: SubmitItem, nowMs: number): Laten
   });
   if (delayed === undefined) return undefined;
   return { why: "would_delay", byMs: delayedByMs, untilMs: delayed.deadlineMs, aheadRows, lateBehind };
+}
+
+/** Whether a worker has a batch of the model. O(slots). */
+function isOut(model: ModelVersion): boolean {
+  for (const { slots } of model.workers)
+    for (const { batches } of slots) for (const batch of batches) if (batch.model === model) return true;
+  return false;
 }

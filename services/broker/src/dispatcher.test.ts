@@ -584,6 +584,16 @@ test("what cannot be in time behind what leaves before it is refused at the door
   expect(requestsOf(worker.jobs()).flat()).toContain(102);
 });
 
+test("while a run lasts for seconds the door is no less strict: its answer will tell whether the prediction is wrong", () => {
+  const driver = new BrokerDriver();
+  const [gateway, worker] = [driver.gateway(), driver.worker("w", { curveMs: [[8, 3_000]] })];
+  gateway.submit([1]);
+  expect(requestsOf(worker.jobs())).toEqual([[1]]);
+  driver.advance(2_000);
+  gateway.submit([2], { budgetUs: 2_000_000 });
+  expect(gateway.take("REJECT")).toMatchObject([{ items: [{ request: 2, code: ERROR_CODES.shed.number }] }]);
+});
+
 test("a prediction that is far too long does not lock a model out while another keeps the slot busy", () => {
   const driver = new BrokerDriver();
   const gateway = driver.gateway();
