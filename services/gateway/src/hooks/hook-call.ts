@@ -169,7 +169,8 @@ export class HookCall {
         next(result);
         ended(hook, "ok");
       } catch (error) {
-        if (!(error instanceof UnusableResult)) throw error;
+        // What a hook gives may throw when it is looked at. After the answer it is nobody's request any more.
+        if (this.#state === "done") throw error;
         this.#onFailure(hook, error, stages);
       }
     };

@@ -186,6 +186,26 @@ test("a result that cannot be used is the hook's failure, before and after the m
   ]);
 });
 
+test("a result that throws when it is looked at is the hook's failure, and nothing stays in flight", async () => {
+  const shape = new Proxy([1, 4], { get: () => fail() });
+  const fail = (): never => {
+    throw new Error("secret");
+  };
+  const lazy = {
+    get x(): never {
+      return fail();
+    },
+  };
+  for (const module of [{ preprocess: () => lazy }, { postprocess: () => ({ y: { shape, data: [1, 2, 3, 4] } }) }]) {
+    const { ask, app } = gatewayWith(module);
+    const { status, answer } = await ask({ headers: { "x-request-timeout-ms": "60000" } });
+    expect([status, answer.code, app.inFlight()]).toEqual([500, "hook_failed", 0]);
+    expect(answer.error).not.toContain("secret");
+  }
+  expect(counted).toEqual(["preprocess error", "postprocess error"]);
+  expect(logged.map(({ error }) => (error as Error).message)).toEqual(["secret", "secret"]);
+});
+
 test("a hook that is late costs its request 504, hears of it, and counts as running until it ends", async () => {
   const aborted: unknown[] = [];
   const { promise: never, resolve: end } = Promise.withResolvers<never>();
