@@ -23,6 +23,7 @@ import {
   type RunEnd,
   type Session,
 } from "./job.ts";
+import { clockOriginNs } from "./clock-origin.ts";
 import type { CurveBook } from "./curve-book.ts";
 import type { WorkerObserver } from "./metrics.ts";
 import type { Padding } from "./padding.ts";
@@ -383,7 +384,7 @@ export class Worker {
 }
 
 /** The clock of the runner threads (process.hrtime) at zero of ours (performance.now). */
-const CLOCK_ORIGIN_NS = process.hrtime.bigint() - BigInt(Math.round(performance.now() * 1e6));
+const CLOCK_ORIGIN_NS = clockOriginNs({ readNs: () => process.hrtime.bigint(), readMs: () => performance.now() });
 
 /** From receiving a batch to its first run, in ms, without a run that failed before: that is retry. */
 function waitMsOf(job: Job, { pieces, failedMs }: Execution): number {
