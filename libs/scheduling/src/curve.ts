@@ -88,7 +88,7 @@ export class Curve {
   }
 
   #add(size: Size, computeMs: number): void {
-    if (this.#isStale(size)) this.#forgetSpoiled(size);
+    if (isStale(size, this.#runs)) this.#forgetSpoiled(size);
     const { ring, sorted } = size;
     const ms = computeMs / this.#pace.factor;
     const oldest = ring[size.next];
@@ -131,37 +131,21 @@ export class Curve {
 
   #fit(upper: UpperQuantile): CurvePoint[] {
     const { factor } = this.#pace;
-    const q50sMs = ascending(this.#believed(0.5), factor);
-    const uppersMs = ascending(this.#believed(upper), factor);
+    const q50sMs = ascending(this.#sizes, 0.5, this.#runs);
+    const uppersMs = ascending(this.#sizes, upper, this.#runs);
     return this.#sizes.map(({ rows, sorted }, i) => ({
       rows,
       samples: sorted.length,
-      q50Ms: q50sMs[i]!,
+      q50Ms: q50sMs[i]! * factor,
       // The fit keeps them in order but for the last bits.
-      q95Ms: Math.max(q50sMs[i]!, uppersMs[i]!),
+      q95Ms: Math.max(q50sMs[i]!, uppersMs[i]!) * factor,
     }));
-  }
-
-  #isStale({ lastRun }: Size): boolean {
-    return this.#runs - lastRun > STALE_RUNS;
-  }
-
-  /** The quantiles of the sizes, at the first pace: of one that was passed over no more than in proportion to a smaller one. */
-  #believed(q: number): { readonly ms: number; readonly weight: number }[] {
-    let rowMs = Infinity;
-    return this.#sizes.map((size) => {
-      const { rows, sorted } = size;
-      const ms = quantile(sorted, q);
-      if (this.#isStale(size)) return { ms: Math.min(ms, rows * rowMs), weight: sorted.length };
-      rowMs = ms / rows;
-      return { ms, weight: sorted.length };
-    });
   }
 
   /** A size is run again: what was not believed of it does not come back. */
   #forgetSpoiled(size: Size): void {
     const { rows, ring, sorted } = size;
-    const smaller = this.#sizes.findLast((other) => other.rows < rows && !this.#isStale(other));
+    const smaller = this.#sizes.findLast((other) => other.rows < rows && !isStale(other, this.#runs));
     if (smaller === undefined) return;
     const mostMs = (quantile(smaller.sorted, 0.95) / smaller.rows) * rows;
     if (sorted[sorted.length - 1]! <= mostMs) return;
@@ -236,14 +220,24 @@ function rankOf(q: number, count: number): number {
   return Math.max(0, Math.ceil(q * count) - 1);
 }
 
+function isStale({ lastRun }: Size, runs: number): boolean {
+  return runs - lastRun > STALE_RUNS;
+}
+
 /**
- * The ascending values that are closest to the given ones, which weigh as many samples as they have: what is out of order is pooled to
- * its mean (isotonic regression by pooling adjacent violators). In ms at the pace of `factor`.
+ * The ascending values that are closest to the quantiles of the sizes, each size weighing as many samples as it has: what is
+ * out of order is pooled to its mean (isotonic regression by pooling adjacent violators). A size that was passed over counts as no slower
+ * than in proportion to a smaller one.
  */
-function ascending(times: readonly { readonly ms: number; readonly weight: number }[], factor: number): number[] {
+function ascending(sizes: readonly Size[], q: number, runs: number): number[] {
   const pools: { mean: number; weight: number; sizes: number }[] = [];
-  for (const { ms, weight: samples } of times) {
-    let pool = { mean: ms, weight: samples, sizes: 1 };
+  let rowMs = Infinity;
+  for (const size of sizes) {
+    const { rows, sorted } = size;
+    const ms = quantile(sorted, q);
+    const isPassedOver = isStale(size, runs);
+    if (!isPassedOver) rowMs = ms / rows;
+    let pool = { mean: isPassedOver ? Math.min(ms, rows * rowMs) : ms, weight: sorted.length, sizes: 1 };
     for (let last = pools.at(-1); last !== undefined && last.mean > pool.mean; last = pools.at(-1)) {
       const weight = last.weight + pool.weight;
       const mean = (last.mean * last.weight + pool.mean * pool.weight) / weight;
@@ -253,7 +247,7 @@ function ascending(times: readonly { readonly ms: number; readonly weight: numbe
     pools.push(pool);
   }
   const values: number[] = [];
-  for (const { mean, sizes } of pools) for (let i = 0; i < sizes; i++) values.push(mean * factor);
+  for (const { mean, sizes } of pools) for (let i = 0; i < sizes; i++) values.push(mean);
   return values;
 }
 

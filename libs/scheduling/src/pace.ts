@@ -65,6 +65,6 @@ export function unusualRatio(sorted: readonly number[], ms: number): number | un
   if (length < SAMPLES_MIN) return undefined;
   const low = sorted[length >> 2]!;
   const high = sorted[length - 1 - (length >> 2)]!;
-  const spread = (high / low) ** 1.5 * GRAIN;
+  const spread = (high / low) * Math.sqrt(high / low) * GRAIN;
   return ms > high * spread || ms < low / spread ? ms / sorted[(length - 1) >> 1]! : 1;
 }
