@@ -115,6 +115,7 @@ export function runPool(options: PoolOptions): PoolOutcome {
         startMs: nowMs + handOverMs,
         headDeadlineMs: head.deadlineMs,
         headAimMs: head.deadlineMs,
+        marginMs: 0,
         headSinceMs: head.arrivedMs,
         headRows: head.rows,
         waitingRows: queue.rows,

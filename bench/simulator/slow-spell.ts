@@ -75,6 +75,7 @@ export function runSpell({ slow, slowMs, load }: SpellOptions): {
         startMs: nowMs,
         headDeadlineMs: head.deadlineMs,
         headAimMs: head.deadlineMs,
+        marginMs: 0,
         headSinceMs: head.arrivedMs,
         headRows: 1,
         waitingRows: queue.rows,

@@ -16,6 +16,7 @@ function view(given: Partial<BatchView> & { readonly line?: Line | undefined } =
     startMs: 1_000,
     headDeadlineMs: 1_020,
     headAimMs: given.headDeadlineMs ?? 1_020,
+    marginMs: 0,
     headSinceMs: 1_000,
     headRows: 1,
     fillRows: 0,

@@ -13,6 +13,8 @@ export type BatchView = {
   readonly headDeadlineMs: number;
   /** When it should be done, by its model's latency target; not later than it has to be. */
   readonly headAimMs: number;
+  /** So long before its deadline, and before it should be done, a batch has to end by what is predicted, in ms (`LateMargin`). */
+  readonly marginMs: number;
   /** When the most urgent request came. */
   readonly headSinceMs: number;
   /** Rows of the most urgent request: a batch has these at least. */
@@ -86,10 +88,10 @@ export function sustainableRows(
  * slots that take turns is free after L(n)/N (scheduling research §2.1, n_max). At least 1.
  */
 export function targetRows(
-  view: Pick<BatchView, "headAimMs" | "headSinceMs" | "slots" | "rowsMax" | "predict">,
+  view: Pick<BatchView, "headAimMs" | "headSinceMs" | "marginMs" | "slots" | "rowsMax" | "predict">,
 ): number {
-  const { headAimMs, headSinceMs, slots, rowsMax, predict } = view;
-  const dueMs = (headAimMs - headSinceMs) / (1 + 1 / slots);
+  const { headAimMs, headSinceMs, marginMs, slots, rowsMax, predict } = view;
+  const dueMs = (headAimMs - headSinceMs - marginMs) / (1 + 1 / slots);
   return Math.max(1, feasibleRows({ startMs: 0, dueMs, rowsMax, predict }));
 }
 
@@ -120,6 +122,8 @@ export function feasibleRows(
  */
 export function planBatch(view: BatchView): ExplainedPlan {
   const { nowMs, startMs, headRows, waitingRows, fillRows, rowsMax, predict, line, slots } = view;
+  const latestMs = view.headDeadlineMs - view.marginMs;
+  const aimMs = view.headAimMs - view.marginMs;
   const wanted = Math.min(waitingRows + fillRows, rowsMax);
   if (predict(1) === undefined) {
     const isFull = wanted === rowsMax;
@@ -137,12 +141,12 @@ export function planBatch(view: BatchView): ExplainedPlan {
     return { action: "send", rows, reason, bound, sustainableRows: sustainableNow };
   };
   const finishMs = startMs + predict(kept)!.q95Ms;
-  if (finishMs > view.headDeadlineMs) {
+  if (finishMs > latestMs) {
     if (isWorthTrying(view)) return send(headRows, "deadline");
-    const isHopeless = startMs + predict(headRows)!.q95Ms > view.headDeadlineMs;
-    return { action: "shed", why: isHopeless ? "hopeless" : "small_batch", slackMs: view.headDeadlineMs - finishMs };
+    const isHopeless = startMs + predict(headRows)!.q95Ms > latestMs;
+    return { action: "shed", why: isHopeless ? "hopeless" : "small_batch", slackMs: latestMs - finishMs };
   }
-  const dueMs = startMs + predict(headRows)!.q95Ms <= view.headAimMs ? view.headAimMs : view.headDeadlineMs;
+  const dueMs = startMs + predict(headRows)!.q95Ms <= aimMs ? aimMs : latestMs;
   const rows = Math.min(wanted, feasibleRows({ startMs, dueMs, rowsMax, predict }));
   if (rows === rowsMax) return send(rows, "full");
   if (rows < wanted) return send(rows, "deadline");

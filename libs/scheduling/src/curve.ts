@@ -1,4 +1,3 @@
-import type { UpperQuantile } from "./late-share.ts";
 import { Pace, unusualRatio } from "./pace.ts";
 
 /** How many of the latest samples of one batch size count. */
@@ -16,7 +15,7 @@ const ROWS_MAX = 2 ** 32;
  */
 const SEED_STRIDE = 67;
 
-/** Predicted compute time of a batch size, in ms: the median, and the upper quantile to plan with, 0.95 where no other was asked for. */
+/** Predicted compute time of a batch size, in ms: the median, and the 95th percentile, to plan with. */
 export type Prediction = { readonly q50Ms: number; readonly q95Ms: number };
 
 /** A batch time as fixed cost and cost a row, L(n) ≈ fixedMs + rowMs · n; neither is negative. */
@@ -53,8 +52,6 @@ type Size = {
 export class Curve {
   readonly #sizes: Size[] = [];
   #points: CurvePoint[] | undefined;
-  /** As the points, but with the 99th percentile for the upper one; made when it is asked for. */
-  #strictPoints: CurvePoint[] | undefined;
   #line: Line | undefined;
   readonly #pace = new Pace();
   #runs = 0;
@@ -98,16 +95,12 @@ export class Curve {
     size.next = (size.next + 1) % CURVE_SAMPLES;
     size.lastRun = this.#runs;
     this.#points = undefined;
-    this.#strictPoints = undefined;
     this.#line = undefined;
   }
 
-  /**
-   * The predicted compute time of `rows` rows, or undefined before the first sample. `upper`: the quantile in the place of
-   * `q95Ms`; of 64 samples the 99th percentile is the slowest.
-   */
-  predict(rows: number, upper: UpperQuantile = 0.95): Prediction | undefined {
-    const points = upper === 0.95 ? this.points() : (this.#strictPoints ??= this.#fit(upper));
+  /** The predicted compute time of `rows` rows, or undefined before the first sample. */
+  predict(rows: number): Prediction | undefined {
+    const points = this.points();
     const first = points[0];
     const last = points.at(-1);
     if (first === undefined || last === undefined || rows <= first.rows) return first;
@@ -126,19 +119,19 @@ export class Curve {
 
   /** The measured sizes in ascending order, monotone in both quantiles. */
   points(): readonly CurvePoint[] {
-    return (this.#points ??= this.#fit(0.95));
+    return (this.#points ??= this.#fit());
   }
 
-  #fit(upper: UpperQuantile): CurvePoint[] {
+  #fit(): CurvePoint[] {
     const { factor } = this.#pace;
     const q50sMs = ascending(this.#sizes, 0.5, this.#runs);
-    const uppersMs = ascending(this.#sizes, upper, this.#runs);
+    const q95sMs = ascending(this.#sizes, 0.95, this.#runs);
     return this.#sizes.map(({ rows, sorted }, i) => ({
       rows,
       samples: sorted.length,
       q50Ms: q50sMs[i]! * factor,
       // The fit keeps them in order but for the last bits.
-      q95Ms: Math.max(q50sMs[i]!, uppersMs[i]!) * factor,
+      q95Ms: Math.max(q50sMs[i]!, q95sMs[i]!) * factor,
     }));
   }
 

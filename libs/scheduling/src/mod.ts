@@ -33,5 +33,5 @@ export { EdfQueue, type Queued } from "./edf-queue.ts";
 export { FairShare } from "./fair-share.ts";
 export { fillRowsMax } from "./fill.ts";
 export { type Account, type Accounted, ACCOUNTS_MAX, entriesToYield, TenantShares } from "./tenant-shares.ts";
-export { LateShare, type UpperQuantile } from "./late-share.ts";
+export { LateMargin } from "./late-margin.ts";
 export { isDue, lateAtMs, type RunningBatch, sendAtMs, TIMER_GRAIN_MS } from "./late-binding.ts";

@@ -196,16 +196,15 @@ function latenessOf(model: ModelVersion, item: SubmitItem, nowMs: number): Laten
   if (first === undefined || (backlog.rows === 0 && first.slot.batches.length === 0)) return undefined;
   const { model: description, fingerprint } = first.slot.worker.models.get(model)!;
   const curve = model.curve(item.bucket, fingerprint);
-  const upper = model.lateShare.quantile;
   const finishMs = finishBehind({
     rows: item.rows,
     rowsMax: rowsOfRun(description, item),
     slots: model.slots,
     freeInMs: first.freeInMs,
-    predict: (rows) => curve.predict(rows, upper),
+    predict: (rows) => curve.predict(rows),
   });
   if (finishMs === undefined) return undefined;
-  const lateBehind = (aheadRows: number): number => finishMs(aheadRows) - budgetMs;
+  const lateBehind = (aheadRows: number): number => finishMs(aheadRows) + model.lateMargin.of(budgetMs) - budgetMs;
   const classIndex = classOf(item.priority);
   const deadlineMs = nowMs + budgetMs;
   const aheadRows = backlog.rowsBefore(classIndex, deadlineMs);
@@ -215,7 +214,8 @@ function latenessOf(model: ModelVersion, item: SubmitItem, nowMs: number): Laten
   const urgentRows = backlog.rowsBefore(classIndex, -Infinity);
   let delayedByMs = 0;
   const delayed = order?.firstMisfit(deadlineMs, (rows, dueMs) => {
-    delayedByMs = finishMs(urgentRows + rows + item.rows - 1) - (dueMs - nowMs);
+    const leftMs = dueMs - nowMs;
+    delayedByMs = finishMs(urgentRows + rows + item.rows - 1) + model.lateMargin.of(leftMs) - leftMs;
     return delayedByMs <= 0;
   });
   if (delayed === undefined) return undefined;

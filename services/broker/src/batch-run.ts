@@ -19,8 +19,12 @@ export function formBatch(
     bytes += request.bytes;
   }
   const curve = model.curve(bucket, slot.worker.models.get(model)?.fingerprint ?? "");
-  const predictedMs = (curve.predict(rows)?.q50Ms ?? Infinity) * slot.worker.slowness;
-  const predicted = { predictedMs, predictedEndMs: startMs(slot, nowMs) + predictedMs };
+  const prediction = curve.predict(rows);
+  const { slowness } = slot.worker;
+  const beginMs = startMs(slot, nowMs);
+  const predictedMs = (prediction?.q50Ms ?? Infinity) * slowness;
+  const plannedEndMs = beginMs + (prediction?.q95Ms ?? Infinity) * slowness;
+  const predicted = { predictedMs, predictedEndMs: beginMs + predictedMs, plannedEndMs };
   const sent = { dispatchedMs: nowMs, toIdleSlot: slot.batches.length === 0, decision: -1 };
   return { id, slot, requests, hedgeOf, model, bucket, curve, rows, bytes, isIsolated, ...predicted, ...sent };
 }
@@ -35,11 +39,9 @@ export function runOf(batch: Batch, message: MessageOf<"RESULT">, nowMs: number)
   };
 }
 
-/** How many requests of a batch are past their deadline, which the plan had said it would meet. */
-export function lateOf({ requests }: Batch, nowMs: number): number {
-  let late = 0;
-  for (const { deadlineMs } of requests) if (deadlineMs < nowMs) late++;
-  return late;
+/** How much later than planned a batch is back, where it was planned to be in time, and not sent as a trial or for the second time. */
+export function noteLateness({ model, requests, hedgeOf, plannedEndMs }: Batch, nowMs: number): void {
+  if (hedgeOf === undefined && plannedEndMs <= requests[0]!.deadlineMs) model.lateMargin.record(nowMs - plannedEndMs);
 }
 
 /** What a batch teaches: only one that ran as it was sent, and in a time that can be. */

@@ -54,7 +54,7 @@ export const DECISION_NUMBERS = defineFields({
   slack_ms: {
     unit: "ms",
     of: ["sent", "held", "shed", "refused", "expired"],
-    doc: "how much time the most urgent request would have left at its answer, by the 95th percentile of the prediction; negative: it would be late",
+    doc: "how much time the most urgent request would have left at its answer, by the 95th percentile of the prediction and less the margin for the way back; negative: it would be late",
   },
   hold_ms: { unit: "ms", of: ["held"], doc: "for how much longer it was held at most" },
   start_ms: { unit: "ms", of: ["sent"], doc: "predicted time from the decision to the start of the run" },

@@ -9,7 +9,7 @@ import {
 } from "@millrace/protocol";
 import { EdfQueue, isDue, planBatch, type Queued, TIMER_GRAIN_MS } from "@millrace/scheduling";
 import { Admission, type AdmissionOptions, type DisplacementReason, shedding, UNKNOWN_ROUTE } from "./admission.ts";
-import { formBatch, isOf, lateOf, leaveToOther, learn, runOf } from "./batch-run.ts";
+import { formBatch, isOf, leaveToOther, learn, noteLateness, runOf } from "./batch-run.ts";
 import { explainHedge, explainHeld, explainRefused, explainSent, explainSuspect } from "./explanation.ts";
 import type { GatewaySession } from "./gateway-session.ts";
 import { Hedging } from "./hedging.ts";
@@ -123,7 +123,7 @@ export class Dispatcher {
     this.#retire(batch, nowMs);
     worker.grantSlot(batch.slot, message.granted);
     learn(batch, message, nowMs);
-    batch.model.lateShare.record(batch.requests.length, lateOf(batch, nowMs));
+    noteLateness(batch, nowMs);
     const run = runOf(batch, message, nowMs);
     batch.model.decisions.ended(batch.decision, "answered", run);
     // Whatever a worker says: no run takes longer than it was away.
@@ -285,7 +285,7 @@ export class Dispatcher {
     const bytesMax = worker.bytesMax - worker.bytesOut;
     const rows = plan.action === "send" ? plan.rows : Math.min(rowsMax, view.waitingRows + view.fillRows);
     // What fills it up must be in time with it.
-    const dueMs = view.fillRows === 0 ? -Infinity : view.startMs + (view.predict(rows)?.q95Ms ?? 0);
+    const dueMs = view.fillRows === 0 ? -Infinity : view.startMs + (view.predict(rows)?.q95Ms ?? 0) + view.marginMs;
     const limits = { rowsMax: rows, itemsMax: LIMITS.items, bytesMax, dueMs };
     const batch = this.#dispatch(model.backlog.take(limits), choice.slot, nowMs);
     explainSent(batch, plan, view);

@@ -13,7 +13,7 @@ export function explainSent(batch: Batch, plan: ExplainedPlan & { action: "send"
     bound: isSend && rows < plan.rows ? "limits" : isSend ? plan.bound : "waiting",
     waitingRows: view.waitingRows + view.fillRows,
     sustainableRows: plan.sustainableRows,
-    slackMs: view.headDeadlineMs - view.startMs - (view.predict(rows)?.q95Ms ?? NaN),
+    slackMs: view.headDeadlineMs - view.marginMs - view.startMs - (view.predict(rows)?.q95Ms ?? NaN),
     startMs: view.startMs,
   });
 }
@@ -40,7 +40,7 @@ export function explainHeld(model: ModelVersion, plan: ExplainedPlan & { action:
     untilMs: plan.untilMs,
     waitingRows,
     sustainableRows: plan.sustainableRows,
-    slackMs: view.headDeadlineMs - view.startMs - (view.predict(waitingRows)?.q95Ms ?? NaN),
+    slackMs: view.headDeadlineMs - view.marginMs - view.startMs - (view.predict(waitingRows)?.q95Ms ?? NaN),
   });
 }
 

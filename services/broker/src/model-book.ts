@@ -116,7 +116,7 @@ export class ModelBook {
       reason: version.description.reason,
       workers: [...version.workers].map((worker) => worker.instance),
       queued_rows: version.queuedRows,
-      planned_quantile: version.lateShare.quantile,
+      margin_ms: version.lateMargin.ms,
       curves: Array.from(version.curves(), ({ bucket, fingerprint, curve }) => ({
         bucket,
         fingerprint,

@@ -8,7 +8,7 @@ import {
   type CurvePoint,
   EdfQueue,
   FairShare,
-  LateShare,
+  LateMargin,
   RATE_WINDOW_MS,
   TenantShares,
 } from "@millrace/scheduling";
@@ -48,8 +48,8 @@ export class ModelVersion {
   readonly totals = new ModelTotals();
   /** What its batches have cost beside those of the models that it shares slots with. */
   readonly fairShare = new FairShare();
-  /** How often answers came too late, and how sure plans have to be. */
-  readonly lateShare = new LateShare();
+  /** How much later than planned its batches are back. */
+  readonly lateMargin = new LateMargin();
   /** The share of its latest runs that were stalls. */
   stallShare = 0;
   /** When a batch last left. */

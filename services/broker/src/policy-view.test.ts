@@ -9,36 +9,60 @@ import { WorkerSession } from "./worker-session.ts";
 
 const stamp = { epoch: "0".repeat(16), seq: 1 };
 
-test("a plan looks at the 95th percentile, and at the 99th while too many answers are late", () => {
+test("a plan aims before the deadline by the margin, at most a tenth of the budget", () => {
   const book = new ModelBook();
   const worker = new WorkerSession({ peer: "w", instance: "w", stamp, content: helloMessage("worker", "w") }, 0);
-  book.announce(worker, modelsMessage([modelOf("m")]).models);
+  book.announce(worker, modelsMessage([modelOf("m", { sloMs: 1_000 })]).models);
   const model = book.byRoute(0)!;
-  for (let i = 0; i < 64; i++) model.curve("", "kind").record(1, i === 0 ? 50 : 10);
   const gateway = new GatewaySession({ peer: "g", instance: "g", stamp }, 0);
-  const head = createRequest({ gateway, model, item: submitItem(1) }, 0);
+  const head = createRequest({ gateway, model, item: submitItem(1, { budgetUs: 5_000_000 }) }, 0);
   model.backlog.push(head);
-  expect(viewOf(head, worker.slots[0]!, 0).predict(1)).toMatchObject({ q50Ms: 10, q95Ms: 10 });
-  model.lateShare.record(100, 10);
-  expect(viewOf(head, worker.slots[0]!, 0).predict(1)).toMatchObject({ q50Ms: 10, q95Ms: 50 });
+  const view = (): unknown => viewOf(head, worker.slots[0]!, 0);
+  expect(view()).toMatchObject({ headDeadlineMs: 5_000, headAimMs: 1_000, marginMs: 0 });
+  for (let i = 0; i < 100; i++) model.lateMargin.record(40);
+  expect(view()).toMatchObject({ headDeadlineMs: 5_000, headAimMs: 1_000, marginMs: 40 });
+  for (let i = 0; i < 256; i++) model.lateMargin.record(400);
+  expect(view()).toMatchObject({ headDeadlineMs: 5_000, headAimMs: 1_000, marginMs: 100 });
 });
 
-test("answers that come after the deadline of their requests raise the quantile; those in time let it down again", () => {
+test("answers later than planned raise the margin, and the door asks for it too; those that were never to be in time do not count", () => {
   const driver = new BrokerDriver();
   const [gateway, worker] = [driver.gateway(), driver.worker("w", { curveMs: [[8, 10]] })];
-  const quantile = (): unknown =>
-    (driver.core.models.describe() as { planned_quantile: unknown }[])[0]?.planned_quantile;
-  const runOne = (request: number, tookMs: number): void => {
-    gateway.submit([request], { rows: 8, budgetUs: 100_000 });
+  const marginMs = (): number => (driver.core.models.describe() as { margin_ms: number }[])[0]!.margin_ms;
+  let request = 0;
+  const runOne = (tookMs: number, budgetMs: number): void => {
+    gateway.submit([++request], { rows: 8, budgetUs: 1000 * budgetMs });
     const [job] = worker.jobs();
     driver.advance(tookMs);
     worker.answer(job!, 10);
     gateway.take("RESULT");
   };
-  for (let request = 1; request <= 5; request++) runOne(request, 20);
-  expect(quantile()).toBe(0.95);
-  for (let request = 6; request <= 15; request++) runOne(request, 150);
-  expect(quantile()).toBe(0.99);
-  for (let request = 16; request <= 1_500; request++) runOne(request, 20);
-  expect(quantile()).toBe(0.95);
+  // Behind one that runs it would be back after 20 ms and the way.
+  const codeBehindAnother = (budgetMs: number): string | undefined => {
+    gateway.submit([++request], { rows: 8, budgetUs: 1e6 });
+    const [running] = worker.jobs();
+    gateway.submit([++request], { rows: 8, budgetUs: 1000 * budgetMs });
+    const code = gateway.answers()[0]?.code;
+    driver.advance(10);
+    worker.answer(running!, 10);
+    for (const job of worker.jobs()) {
+      driver.advance(10);
+      worker.answer(job, 10);
+    }
+    gateway.answers();
+    return code;
+  };
+  for (let i = 0; i < 20; i++) runOne(10.3, 100);
+  expect(marginMs()).toBeLessThan(0.5);
+  expect(codeBehindAnother(21.5)).toBeUndefined();
+  for (let i = 0; i < 256; i++) runOne(15.3, 500);
+  expect(marginMs()).toBeGreaterThan(3);
+  expect(marginMs()).toBeLessThan(5.5);
+  expect(codeBehindAnother(21.5)).toBe("shed");
+  const beforeMs = marginMs();
+  for (let i = 0; i < 40; i++) {
+    driver.advance(2_000);
+    runOne(60, 9);
+  }
+  expect(marginMs()).toBe(beforeMs);
 });

@@ -14,19 +14,20 @@ export function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {
   const { model: description, fingerprint } = slot.worker.models.get(model)!;
   const curve = model.curve(bucket, fingerprint);
   const { sloMs, maxHoldMs } = model.description;
-  const upper = model.lateShare.quantile;
   const { slowness } = slot.worker;
+  const aimMs = sloMs > 0 ? Math.min(deadlineMs, receivedMs + sloMs) : deadlineMs;
   const view: BatchView = {
     nowMs,
     startMs: startMs(slot, nowMs),
     headDeadlineMs: deadlineMs,
-    headAimMs: sloMs > 0 ? Math.min(deadlineMs, receivedMs + sloMs) : deadlineMs,
+    headAimMs: aimMs,
+    marginMs: model.lateMargin.of(aimMs - receivedMs),
     headSinceMs: receivedMs,
     headRows: head.rows,
     waitingRows: model.backlog.headRows,
     fillRows: 0,
     rowsMax: rowsOfRun(description, head.item),
-    predict: (rows) => scaled(curve.predict(rows, upper), slowness),
+    predict: (rows) => scaled(curve.predict(rows), slowness),
     line: curve.line(),
     rate: model.rate.at(nowMs),
     slots: model.slots,

@@ -21,6 +21,8 @@ export type Batch = RunningBatch & {
   readonly dispatchedMs: number;
   /** Corrected when the batch before it is answered. */
   predictedEndMs: number;
+  /** By when it was to be back with 95 % certainty when it left; Infinity where the curve knew nothing. */
+  readonly plannedEndMs: number;
   /** Whether the slot was idle when it was sent: only such batches tell how long the hand-over takes. */
   readonly toIdleSlot: boolean;
   /** The late batch whose requests run a second time with this one. */

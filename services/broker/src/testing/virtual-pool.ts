@@ -29,6 +29,8 @@ export type VirtualPoolOptions = {
   readonly workers: readonly VirtualWorker[];
   /** The way of a message, in ms. */
   readonly latencyMs?: number;
+  /** By how much an answer is late on its way, in ms. */
+  readonly answerLateMs?: () => number;
   /** By how much a timer is late, in ms. */
   readonly timerLateMs?: () => number;
   /** Called after each turn of the broker. */
@@ -55,7 +57,7 @@ type Worker = { readonly peer: Peer; readonly slots: Slot[]; readonly plan: Virt
 
 /**
  * The whole broker core on a virtual clock with workers that never fail and take exact times: for what is promised of time. What is
- * promised of failures has SimulatedNetwork. Messages take a fixed time; nothing else takes any.
+ * promised of failures has SimulatedNetwork. Messages take a fixed time but for answers that are said to be late; nothing else takes any.
  */
 export class VirtualPool {
   readonly clock = new SimulatedClock();
@@ -192,7 +194,7 @@ export class VirtualPool {
     if (job === undefined) return;
     slot.running = job;
     const { clock } = this;
-    const { latencyMs = 0 } = this.#options;
+    const { latencyMs = 0, answerLateMs } = this.#options;
     const { model } = job.message;
     // Nothing is run for nobody.
     const isWanted = job.cancelled.size < job.message.items.length;
@@ -202,7 +204,7 @@ export class VirtualPool {
       slot.running = undefined;
       this.#start(worker, slot);
       const granted = ++slot.granted;
-      clock.after(latencyMs, () => {
+      clock.after(latencyMs + (answerLateMs?.() ?? 0), () => {
         const { message, rows } = job;
         const answer = resultMessage(message, computeMs);
         const items = answer.items.filter(({ request }) => !job.cancelled.has(request));
