@@ -32,7 +32,7 @@ test("what is left of a budget never falls when the budget grows", () => {
     fc.property(times, fc.tuple(fc.nat(10_000), fc.nat(10_000)), (latesMs, budgets) => {
       const margin = new LateMargin();
       for (const ms of latesMs) margin.record(ms);
-      const [less, more] = budgets.sort((a, b) => a - b) as [number, number];
+      const [less, more] = budgets.sort((a, b) => a - b);
       expect(less - margin.of(less)).toBeLessThanOrEqual(more - margin.of(more) + 1e-9);
       const latest = latesMs.slice(-256).sort((a, b) => a - b);
       expect(margin.ms).toBe(Math.max(0, latest[Math.floor(0.98 * latest.length) - 1] ?? 0));
