@@ -218,3 +218,15 @@ test("feasible rows are the most that are in time, or none", () => {
   expect(feasibleRows({ ...view(), dueMs: 1_004.25 })).toBe(1);
   expect(feasibleRows({ ...view(), dueMs: 1_012 })).toBe(32);
 });
+
+test("a batch is planned to end by the margin before its deadline, and before its aim; alone a request is tried up to the deadline", () => {
+  const waiting = { waitingRows: 60, headDeadlineMs: 1_010, rate: 0.001 };
+  expect(planBatch(view(waiting))).toMatchObject({ action: "send", rows: 24 });
+  expect(planBatch(view({ ...waiting, marginMs: 2 }))).toMatchObject({ action: "send", rows: 16 });
+  const aimed = { ...waiting, headDeadlineMs: 6_000, headAimMs: 1_010 };
+  expect(planBatch(view({ ...aimed, marginMs: 2 }))).toMatchObject({ action: "send", rows: 16 });
+  expect(targetRows(view({ marginMs: 2 }))).toBe(48);
+  const near = { headDeadlineMs: 1_005, marginMs: 2 };
+  expect(planBatch(view({ ...near, waitingRows: 2, rate: 0.001 }))).toMatchObject({ action: "shed", slackMs: -1.25 });
+  expect(planBatch(view(near))).toMatchObject({ action: "send", rows: 1 });
+});

@@ -59,6 +59,11 @@ test("answers later than planned raise the margin, and the door asks for it too;
   expect(marginMs()).toBeGreaterThan(3);
   expect(marginMs()).toBeLessThan(5.5);
   expect(codeBehindAnother(21.5)).toBe("shed");
+  const turnedAway = driver.core.models
+    .byRoute(0)!
+    .decisions.latest(4, driver.nowMs)
+    .filter(({ why }) => why === "late");
+  expect(turnedAway).toMatchObject([{ decision: "refused", why: "late" }]);
   const beforeMs = marginMs();
   for (let i = 0; i < 40; i++) {
     driver.advance(2_000);
