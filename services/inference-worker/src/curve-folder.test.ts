@@ -32,6 +32,15 @@ test("what is written is read, and nothing else is left in the folder", async ()
   expect(warnings).toEqual([]);
 });
 
+test("workers that share a folder, and a process id as in containers, do not write into each other's file", async () => {
+  const first = await open();
+  const all = [first, ...(await Promise.all(Array.from({ length: 7 }, () => open(first.path))))];
+  await Promise.all(all.map(({ folder }, i) => folder.write(changedOf(FINGERPRINT, i + 1))));
+  expect(all.flatMap(({ warnings }) => warnings)).toEqual([]);
+  expect(await first.folder.read(FINGERPRINT)).toHaveLength(1);
+  expect(await readdir(first.path)).toHaveLength(1);
+});
+
 test.each<[string, (text: string) => string, RegExp]>([
   ["cut off", (text) => text.slice(0, -9), /is not JSON/],
   ["empty", () => "", /is not JSON/],

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Logger } from "@millrace/runtime";
@@ -11,6 +12,8 @@ import { type CurvePage, type KeptCurve, parseCurvePage } from "@millrace/schedu
 export class CurveFolder {
   readonly #dir: string;
   readonly #logger: Logger;
+  /** Of no other worker: in containers all may have one process id. */
+  readonly #suffix = `${randomUUID()}.tmp`;
   #hasFailed = false;
   #writing: Promise<void> = Promise.resolve();
 
@@ -48,7 +51,7 @@ export class CurveFolder {
     if (this.#dir === "") return;
     for (const { fingerprint, page } of changed) {
       const path = join(this.#dir, fileOf(fingerprint));
-      const unfinished = `${path}.${process.pid}.tmp`;
+      const unfinished = `${path}.${this.#suffix}`;
       try {
         await mkdir(this.#dir, { recursive: true });
         await writeFile(unfinished, JSON.stringify(page), { flush: true });
