@@ -164,13 +164,17 @@ function placeOfOverShare(
   return victims === undefined ? undefined : { victims, why: "over_share" };
 }
 
-/** The least urgent class first, and in it the tenant that has had most. */
+/** Requests whose places one new request takes at most: what asks for more room finds none, and none is looked for. */
+const VICTIMS_MAX = 256;
+
+/** The least urgent class first, and in it the tenant that has had most. O(accounts · log accounts + 256). */
 function placeOfLessUrgent(model: ModelVersion, item: SubmitItem, { rows, bytes }: Room): Displacement | undefined {
   const victims: Request[] = [];
   let [rowsLeft, bytesLeft] = [rows, bytes];
   for (let index = model.tenants.length - 1; index > classOf(item.priority); index--) {
     for (const account of model.tenants[index]!.waiting()) {
       for (let entry = account.newest; entry !== undefined; entry = entry.older) {
+        if (victims.length === VICTIMS_MAX) return undefined;
         victims.push(entry);
         rowsLeft -= entry.rows;
         bytesLeft -= heldBytesOf(entry.item);

@@ -68,3 +68,42 @@ test("a less urgent class does not starve, whatever comes before it", () => {
   // A quarter of eight rows is owed after the first batch.
   expect(batches).toBe(2);
 });
+
+test("where a bound is reached, a request takes the place of less urgent ones: of the least urgent class first, and of these the latest", () => {
+  const driver = new BrokerDriver({ queueRowsMax: 4 });
+  const gateway = driver.gateway();
+  driver.worker("w", { models, credit: 0 });
+  const shed = (): number[] => gateway.answers().flatMap(({ request, code }) => (code === "shed" ? [request] : []));
+  const isFull = (): boolean => gateway.answers().every(({ code }) => code === "queue_full");
+  for (const [request, priority] of [
+    [1, 2],
+    [2, 3],
+    [3, 3],
+    [4, 2],
+  ] as const)
+    gateway.submit([request], { priority });
+  gateway.submit([5], { priority: 1 });
+  expect(shed()).toEqual([3]);
+  gateway.submit([10], { priority: 1, rows: 2 });
+  expect(shed()).toEqual([2, 4]);
+  gateway.submit([6], { priority: 2 });
+  gateway.submit([7], { priority: 3 });
+  expect(isFull()).toBe(true);
+  gateway.submit([8], { priority: 1 });
+  expect(shed()).toEqual([1]);
+  gateway.submit([9], { priority: 1 });
+  expect(isFull()).toBe(true);
+  expect(driver.core.openRequests).toBe(3);
+});
+
+test("a request takes the places of 256 others at most, however much room it asks for", () => {
+  const driver = new BrokerDriver({ queueBytesMax: 3_000 });
+  const gateway = driver.gateway();
+  driver.worker("w", { models, credit: 0 });
+  const payload = Buffer.alloc(10);
+  for (let request = 1; request <= 300; request++) gateway.submit([request], { priority: 3, payload });
+  gateway.submit([1_000], { priority: 1, payload: Buffer.alloc(2_570) });
+  expect(gateway.answers()).toMatchObject([{ request: 1_000, code: "queue_full" }]);
+  gateway.submit([1_001], { priority: 1, payload: Buffer.alloc(2_560) });
+  expect(gateway.answers()).toHaveLength(256);
+});
