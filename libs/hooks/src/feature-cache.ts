@@ -1,6 +1,9 @@
 /** What a store has told of one entity, undefined where it does not know it, and until when that is fresh. */
 export type CacheEntry<Value> = { readonly value: Value | undefined; readonly freshUntilMs: number };
 
+/** A longer id is not kept: clients choose ids, and ten thousand of a megabyte would fill the memory. */
+const ID_CHARS_MAX = 1024;
+
 /**
  * The last look-ups, so many at most: the one that was used longest ago leaves first. Entries that are not fresh any more stay, for
  * whoever would rather have an old answer than none. O(1).
@@ -28,7 +31,7 @@ export class FeatureCache<Value> {
   }
 
   set(id: string, entry: CacheEntry<Value>): void {
-    if (this.#entriesMax === 0) return;
+    if (this.#entriesMax === 0 || id.length > ID_CHARS_MAX) return;
     this.#entries.delete(id);
     this.#entries.set(id, entry);
     if (this.#entries.size <= this.#entriesMax) return;

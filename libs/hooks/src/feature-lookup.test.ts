@@ -56,6 +56,14 @@ test("a cache without room keeps nothing", async () => {
   expect(store.asked).toHaveLength(2);
 });
 
+test("an id that is as long as a client likes is looked up, and not kept", async () => {
+  const { store, get } = lookupWith({ cacheTtlMs: 60_000 });
+  const [kept, long] = ["a".repeat(1024), "b".repeat(1025)];
+  expect(await get([kept, long])).toEqual([{ of: kept }, { of: long }]);
+  await get([kept, long]);
+  expect(store.asked[1]).toEqual([long]);
+});
+
 test.for(["fails", "silent", "short"] as const)("fallback fail: a store that %s costs the request", async (mode) => {
   const { store, counts, get } = lookupWith({ timeoutMs: 20 });
   store.mode = mode;

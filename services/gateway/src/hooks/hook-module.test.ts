@@ -13,6 +13,13 @@ test("what a module exports is taken as it is, on the gateway's thread unless it
   expect(readHookModule({ after, options: { thread: true, threads: 3 } })).toEqual({ threads: 3, after });
 });
 
+test("of inputs and outputs nothing is kept but what they are: they go to the threads that parse", () => {
+  const own = { ...spec, shape: [-1], describe: () => "an id" };
+  const { inputs } = readHookModule({ preprocess, inputs: [own] }) as Hooks;
+  own.shape[0] = 7;
+  expect(structuredClone(inputs)).toEqual([spec]);
+});
+
 test.for<[Record<string, unknown>, string]>([
   [{}, "it exports none of preprocess, postprocess, after"],
   [{ preproces: preprocess }, 'it exports "preproces", which is no hook'],

@@ -42,9 +42,14 @@ export function readHookModule(exported: Readonly<Record<string, unknown>>): Hoo
     ...(preprocess && { preprocess }),
     ...(postprocess && { postprocess }),
     ...(after && { after }),
-    ...(inputs && { inputs }),
-    ...(outputs && { outputs }),
+    ...(inputs && { inputs: inputs.map(specOf) }),
+    ...(outputs && { outputs: outputs.map(specOf) }),
   };
+}
+
+/** A copy without whatever else the author has put there: it goes to other threads, and must not change. */
+function specOf({ name, datatype, shape }: TensorSpec): TensorSpec {
+  return { name, datatype, shape: [...shape] };
 }
 
 function specsFault(specs: unknown): string {
