@@ -170,6 +170,18 @@ test("a client that goes away calls off both runs", () => {
   expectAtRest(all);
 });
 
+test("a second run goes to the fastest worker that is idle, not to a slow one that rests because it is slow", () => {
+  const { driver, gateway, workers, jobs } = scene();
+  // The only one that has had no batch yet.
+  [...driver.core.sessions.worker.values()][3]!.slowness = 2.5;
+  gateway.submit([1]);
+  const [first] = jobs();
+  driver.advance(LATE_AFTER_MS + 0.1);
+  const [second] = jobs();
+  expect(workers.indexOf(first!.worker)).toBe(0);
+  expect(workers.indexOf(second!.worker)).toBe(1);
+});
+
 test("nothing runs twice that may not, or would be late all the same, or that has no other worker", () => {
   const { driver, gateway, jobs } = scene();
   gateway.submit([1], { flags: REQUEST_FLAGS.noRetry });

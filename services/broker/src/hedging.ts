@@ -80,15 +80,20 @@ export class Hedging {
   }
 }
 
-/** A slot that has nothing, of another worker of the model; of several the one that has rested longest. */
-function idleSlotFor({ model, slot: { worker: own }, bytes, rows }: Batch): Slot | undefined {
+/** A slot that has nothing, of another worker of the model: the fastest, and of several alike the one that has rested longest. */
+function idleSlotFor({ model, slot: { worker: own }, bucket, bytes, rows }: Batch): Slot | undefined {
   let best: Slot | undefined;
+  let bestMs = Infinity;
   for (const worker of model.workers) {
     if (worker === own || !isOpen(worker) || !worker.hasRoom(bytes)) continue;
-    if (rows > worker.models.get(model)!.model.maxBatchSize) continue;
+    const { model: description, fingerprint } = worker.models.get(model)!;
+    if (rows > description.maxBatchSize) continue;
+    const runMs = (model.curve(bucket, fingerprint).predict(rows)?.q50Ms ?? Infinity) * worker.slowness;
     for (const slot of worker.slots) {
-      if (slot.batches.length > 0 || !hasPlace(slot)) continue;
-      if (best === undefined || slot.lastDispatchMs < best.lastDispatchMs) best = slot;
+      if (slot.batches.length > 0 || !hasPlace(slot) || runMs > bestMs) continue;
+      if (best !== undefined && runMs === bestMs && slot.lastDispatchMs >= best.lastDispatchMs) continue;
+      best = slot;
+      bestMs = runMs;
     }
   }
   return best === undefined || busyNow(model) >= UTILISATION_MAX ? undefined : best;
@@ -114,6 +119,6 @@ function isWorthIt(
   if ((request.item.flags & REQUEST_FLAGS.noRetry) !== 0) return false;
   const { worker } = slot;
   const curve = batch.model.curve(batch.bucket, worker.models.get(batch.model)!.fingerprint);
-  const oneMs = curve.predict(1)?.q95Ms ?? Infinity;
+  const oneMs = (curve.predict(1)?.q95Ms ?? Infinity) * worker.slowness;
   return nowMs + worker.handOver.ms + oneMs <= request.deadlineMs;
 }
