@@ -56,16 +56,24 @@ export class Curve {
   readonly #pace = new Pace();
   #runs = 0;
 
-  /** Adds the compute time of one batch. `rows` ≥ 1; times that are not positive numbers are ignored. */
-  record(rows: number, computeMs: number): void {
-    if (!isTime(computeMs) || !(rows >= 1 && rows <= ROWS_MAX)) return;
+  /**
+   * Adds the compute time of one batch. `rows` ≥ 1; times that are not positive numbers are ignored. Returns whether all sizes have become
+   * slower or faster by it.
+   */
+  record(rows: number, computeMs: number): boolean {
+    if (!isTime(computeMs) || !(rows >= 1 && rows <= ROWS_MAX)) return false;
     this.#runs++;
     const step = stepOf(rows);
     const size = this.#sizes[indexOf(this.#sizes, step)];
-    const ratio = size?.rows === step ? unusualRatio(size.sorted, computeMs / this.#pace.factor) : undefined;
-    if (!this.#pace.isInDoubt && (ratio === 1 || ratio === undefined)) return this.#add(this.#sizeOf(step), computeMs);
+    const { factor } = this.#pace;
+    const ratio = size?.rows === step ? unusualRatio(size.sorted, computeMs / factor) : undefined;
+    if (!this.#pace.isInDoubt && (ratio === 1 || ratio === undefined)) {
+      this.#add(this.#sizeOf(step), computeMs);
+      return false;
+    }
     for (const run of this.#pace.take({ rows: step, computeMs, ratio }))
       this.#add(this.#sizeOf(run.rows), run.computeMs);
+    return this.#pace.factor !== factor;
   }
 
   /**

@@ -2,7 +2,7 @@ import type { MessageOf } from "@millrace/protocol";
 import type { BatchRun } from "./observer.ts";
 import { startMs } from "./policy-view.ts";
 import type { Request } from "./request.ts";
-import { learnSpeed } from "./worker-speed.ts";
+import { forgetSpeeds, learnSpeed } from "./worker-speed.ts";
 import type { Batch, Slot } from "./worker-session.ts";
 
 /** A batch of requests of one model version and bucket, as it is sent now; `hedgeOf`: the late batch whose requests run a second time. */
@@ -51,7 +51,7 @@ export function learn(batch: Batch, message: MessageOf<"RESULT">, nowMs: number)
   if (message.batchRows !== batch.rows || !(computeMs > 0) || restMs < 0) return;
   const usualMs = batch.curve.predict(batch.rows)?.q50Ms ?? computeMs;
   const learnedMs = learnSpeed(batch.model, batch.slot.worker, { ms: computeMs, usualMs });
-  if (!Number.isNaN(learnedMs)) batch.curve.record(batch.rows, learnedMs);
+  if (!Number.isNaN(learnedMs) && batch.curve.record(batch.rows, learnedMs)) forgetSpeeds(batch.model);
   batch.model.ran(batch, computeMs);
   batch.slot.worker.ran(batch, computeMs);
   if (batch.toIdleSlot) batch.slot.worker.handOver.record(restMs);

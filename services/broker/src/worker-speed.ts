@@ -28,10 +28,17 @@ export function learnSpeed(
   const isStall = ms > STALL_FACTOR * usualMs * worker.slowness;
   model.stallShare += STALL_WEIGHT * (Number(isStall) - model.stallShare);
   if (isStall && model.stallShare < STALL_SHARE_MAX) return NaN;
+  // What this run tells is not taken off it: when all become slower, the first that shows it is not the slow one.
+  const { slowness: before } = worker;
   worker.pace += WEIGHT * (ms / usualMs - worker.pace);
   const slowness = worker.pace / medianPace(model, worker);
   worker.slowness = Math.abs(slowness - 1) < EVEN_SHARE ? 1 : slowness;
-  return ms / worker.slowness;
+  return ms / before;
+}
+
+/** The curve says now what was beginning to look like a worker's own speed: paces are learned anew, beside it. */
+export function forgetSpeeds({ workers }: ModelVersion): void {
+  for (const worker of workers) worker.pace = worker.slowness = 1;
 }
 
 /** Of the workers of the model, each beside the curve of its own kind: the lower of two. */

@@ -20,6 +20,8 @@ export type VirtualWorker = {
   readonly runMs: (model: number, rows: number, startMs: number) => number;
   /** What it announces at warm-up, by model: [rows, ms]. */
   readonly curves: readonly (readonly (readonly [rows: number, ms: number])[])[];
+  /** How many runs stand behind each of these times; default 1. */
+  readonly samples?: number;
   readonly fingerprint?: string;
 };
 
@@ -102,12 +104,15 @@ export class VirtualPool {
     this.#tick();
   }
 
-  #announce(peer: Peer, { curves, fingerprint = "kind" }: VirtualWorker): void {
+  #announce(peer: Peer, { curves, samples = 1, fingerprint = "kind" }: VirtualWorker): void {
     const { models } = this.#options;
     const message = modelsMessage(models, { fingerprint });
     const entries = message.models.map((entry, i) => ({
       ...entry,
-      curve: modelsMessage([models[i]!], { curveMs: curves[i] ?? [], fingerprint }).models[0]!.curve,
+      curve: modelsMessage([models[i]!], { curveMs: curves[i] ?? [], fingerprint }).models[0]!.curve.map((point) => ({
+        ...point,
+        samples,
+      })),
     }));
     this.#say(peer, { ...message, models: entries });
   }
