@@ -274,7 +274,8 @@ class InferenceCall<Request extends FormRequest> {
       const bytes = bytesOf(out);
       if (bytes > answerBytesMax) return this.#refuse(answerTooLarge(answerBytesMax), answer, answeredMs);
       const coding = bytes < COMPRESS_BYTES_MIN ? undefined : answerCoding(this.#exchange.header("accept-encoding"));
-      if (coding === undefined) return this.#send(answer, answeredMs, out);
+      // Meanwhile it is held; where there is no room for more it is sent as it is.
+      if (coding === undefined || this.#exchange.hold(bytes) !== undefined) return this.#send(answer, answeredMs, out);
       compress(typeof out === "string" ? out : out.parts, coding, (compressed) => {
         if (this.#state === "done") return;
         this.#send(answer, answeredMs, compressed === undefined ? out : encoded(out, coding, compressed));

@@ -331,6 +331,24 @@ test("bodies that expand at the same time are bounded together, while they do", 
   await expect.poll(() => [heldBytes(), inFlight()]).toEqual([0, 0]);
 });
 
+test("an answer is held while it is compressed, and sent as it is where there is no room for that", async () => {
+  const { port, inference, heldBytes, inFlight } = await start({ inFlightBytesMax: 100_000 });
+  const body = inferBody([1, 2, 3, 4], { id: "x".repeat(30_000) });
+  const coded = head("/v2/models/echo/infer", "Accept-Encoding: gzip", `Content-Length: ${body.length}`) + body;
+  const alone = new Client(port).write(coded);
+  await expect.poll(() => alone.text).toMatch(/content-encoding: gzip/i);
+  inference.isManual = true;
+  const waiting = new Client(port).write(inferRequest(inferBody([1, 2, 3, 4], { id: "x".repeat(60_000) })));
+  await expect.poll(() => inference.pending.size).toBe(1);
+  inference.isManual = false;
+  const crowded = new Client(port).write(coded);
+  expect(await crowded.answers(1)).toEqual([200]);
+  expect(crowded.text).not.toMatch(/content-encoding/i);
+  for (const { request, answer } of inference.pending.values()) answer(echoOf(request));
+  expect(await waiting.answers(1)).toEqual([200]);
+  await expect.poll(() => [heldBytes(), inFlight()]).toEqual([0, 0]);
+});
+
 test("a byte a second is ended with 408, also where the first never comes; who sends fast is not", async () => {
   const { port, inFlight, heldBytes } = await start({ bodyGraceMs: 500 });
   const silent = new Client(port).write(head("/predict", "Content-Length: 100"));
