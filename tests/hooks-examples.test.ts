@@ -2,6 +2,7 @@ import { execFile } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { createClient } from "@redis/client";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { until } from "./support/bounded.ts";
 import { FeatureServer, type FeatureTable } from "./support/feature-server.ts";
@@ -123,6 +124,22 @@ test("nearest: the answer is a search over vectors in Redis", async () => {
   expect(Object.keys(answer)).toEqual(["nearest"]);
   expect(answer["nearest"]?.shape).toEqual([2, 3]);
   expect([answer["nearest"]?.data[0], answer["nearest"]?.data[3]]).toEqual(["one", "six"]);
+});
+
+test("nearest: without a catalogue nothing is near", async () => {
+  const image = elements("FP32", [1, 64], IMAGES[1] ?? []);
+  const ask = () => post(`${system.url}/v2/models/nearest/infer`, requestOf({ image }));
+  const client = createClient({ url: redis.url });
+  await client.connect();
+  await client.rename("catalogue", "elsewhere");
+  try {
+    await until(10_000, "what was cached is old", async () => (await ask()).status !== 200);
+    expect(await ask()).toMatchObject({ status: 503, text: expect.stringContaining("lookup_failed") as string });
+  } finally {
+    await client.rename("elsewhere", "catalogue");
+    await client.close();
+  }
+  await until(10_000, "the catalogue is back", async () => (await ask()).status === 200);
 });
 
 test("logged: each request is a line, without what is to be hidden", async () => {

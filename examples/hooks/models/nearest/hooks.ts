@@ -2,7 +2,7 @@
  * Clients get the three images of a catalogue that look most alike to the model: a search by cosine over vectors that Redis holds. For
  * more than some thousand vectors ask a vector database here instead.
  */
-import { elementsOf, type Postprocess, redisFeatures, type TensorSpec } from "@millrace/hooks";
+import { elementsOf, LookupFailed, type Postprocess, redisFeatures, type TensorSpec } from "@millrace/hooks";
 
 const NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"] as const;
 const NEAREST = 3;
@@ -18,7 +18,9 @@ export const outputs: readonly TensorSpec[] = [{ name: "nearest", datatype: "BYT
 
 export const postprocess: Postprocess = async (answer, context) => {
   const [known] = await catalogue.get(["catalogue"], context);
-  const vectors = NAMES.map((name) => JSON.parse(known?.[name] ?? "[]") as readonly number[]);
+  // Without it any three would look alike.
+  if (known === undefined) throw new LookupFailed("Redis holds no catalogue");
+  const vectors = NAMES.map((name) => JSON.parse(known[name] ?? "[]") as readonly number[]);
   const probabilities = elementsOf(answer.outputs, "probabilities", "FP32");
   const data: string[] = [];
   for (let at = 0; at < probabilities.length; at += NAMES.length) {
