@@ -1,5 +1,6 @@
 import { sendAtMs } from "@millrace/scheduling";
 import type { ModelVersion } from "./model-version.ts";
+import { startMs } from "./policy-view.ts";
 import type { Request } from "./request.ts";
 import { areUneven } from "./worker-speed.ts";
 import type { Batch, Slot, WorkerSession } from "./worker-session.ts";
@@ -17,9 +18,9 @@ export type SlotChoice = { readonly slot: Slot; readonly sendAtMs: number };
 export type Reserved = { readonly workers: ReadonlySet<WorkerSession>; readonly turn: number };
 
 /**
- * Late binding: the slot that can start soonest (or, where workers differ in speed, be done first) and to which a batch that begins with `head` may be sent; among idle ones the
- * one that has rested longest. Undefined where none can be told. Passes over workers that are reserved for suspects, or run
- * one, and slots that are promised to others. O(slots of the model's workers).
+ * Late binding: the slot that can start soonest (or, where workers differ in kind or speed, be done first) and to which a batch that
+ * begins with `head` may be sent; among idle ones the one that has rested longest. Undefined where none can be told. Passes over
+ * workers that are reserved for suspects, or run one, and slots that are promised to others. O(slots of the model's workers).
  */
 export function chooseSlot(
   head: Request,
@@ -56,8 +57,7 @@ function finishFor(head: Request, nowMs: number): (slot: Slot) => number {
     const { fingerprint, model: description } = slot.worker.models.get(model)!;
     const rows = Math.min(model.backlog.headRows, description.maxBatchSize);
     const usualMs = model.curve(bucket, fingerprint).predict(Math.max(rows, head.rows))?.q50Ms ?? 0;
-    const startMs = Math.max(nowMs + slot.worker.handOver.ms, slot.batches[0]?.predictedEndMs ?? 0);
-    return startMs + usualMs * slot.worker.slowness;
+    return startMs(slot, nowMs) + usualMs * slot.worker.slowness;
   };
 }
 
