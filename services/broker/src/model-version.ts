@@ -32,6 +32,8 @@ export type Weights = { readonly classes: readonly number[]; readonly tenants: R
 
 export const DEFAULT_WEIGHTS: Weights = { classes: CLASS_WEIGHTS_DEFAULT, tenants: new Map() };
 
+type OwnCurve = { readonly bucket: string; readonly fingerprint: string; readonly curve: Curve };
+
 /** One version of a model: who serves it, what waits for it, how fast it is. It outlives its workers. */
 export class ModelVersion {
   /** The number that ROUTES gave it; never given to another version. */
@@ -60,10 +62,9 @@ export class ModelVersion {
   readonly #workers = new Set<WorkerSession>();
   #slots = 0;
   /** The least recently used first. */
-  readonly #curves = new Map<
-    string,
-    { readonly bucket: string; readonly fingerprint: string; readonly curve: Curve }
-  >();
+  readonly #curves = new Map<string, OwnCurve>();
+  /** The most recently used: nearly always the one that is asked for. */
+  #latest: OwnCurve | undefined;
   #rowMs = 0;
   /** Predicted for the largest batch by the curve that learned last; Infinity before the first. */
   #largestMs = Infinity;
@@ -122,8 +123,11 @@ export class ModelVersion {
 
   /** The curve of a bucket on a kind of worker. */
   curve(bucket: string, fingerprint: string): Curve {
+    const latest = this.#latest;
+    if (latest?.bucket === bucket && latest.fingerprint === fingerprint) return latest.curve;
     const key = JSON.stringify([fingerprint, bucket]);
     const entry = this.#curves.get(key) ?? { bucket, fingerprint, curve: new Curve() };
+    this.#latest = entry;
     this.#curves.delete(key);
     this.#curves.set(key, entry);
     if (this.#curves.size > CURVES_MAX) this.#curves.delete(this.#curves.keys().next().value ?? "");
