@@ -28,7 +28,7 @@ const LOOKED_AT_MAX = 256;
 /**
  * Who has had how much of a queue. An account is charged when an entry is let in, and gets back what is given up before it has run. One
  * that had nothing waiting starts where the service is (start-time fair queueing, Goyal et al. 1996): time in which a tenant
- * asks for nothing earns it nothing. All O(1) but for `mostServed`, which is O(accounts).
+ * asks for nothing earns it nothing. All O(1) but for `mostServed`, `waiting`, and `find` of a new name where there is no room: O(accounts).
  */
 export class TenantShares<T extends Accounted<T>> {
   readonly #weights: ReadonlyMap<string, number>;

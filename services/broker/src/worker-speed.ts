@@ -17,7 +17,7 @@ const STALL_WEIGHT = 1 / 64;
 /**
  * Learns how a run compares with what the curve says of its kind of worker: what the worker's speed is beside that of the median of them, so
  * that the one curve of a kind stands for all. Returns the time as the median worker would have taken it, or NaN for a stall, of
- * which nothing is learned. O(workers) where its pace is not that of the others.
+ * which nothing is learned. O(workers · log workers) a batch.
  */
 export function learnSpeed(
   model: ModelVersion,
