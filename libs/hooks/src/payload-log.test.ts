@@ -75,6 +75,16 @@ test("what is to be hidden is in no line, by tensor and by text", async () => {
   });
 });
 
+test("an odd byte in a text hides nothing from the patterns", async () => {
+  const odd = Buffer.concat([Buffer.from("ann@example.com"), Buffer.from([255])]);
+  const file = join(folder, "odd.jsonl");
+  const after = logPayloads({ file, redactTexts: [/\w+@[\w.]+/g] });
+  const inputs = { user: tensor("BYTES", [odd, odd, Buffer.from([0, 255])], [3]) };
+  await after({ ...RECORD, request: { rows: 3, inputs } }, context);
+  const { inputs: told } = JSON.parse(await readFile(file, "utf8")) as { inputs: unknown };
+  expect(told).toMatchObject({ user: { data: ["[redacted]", "[redacted]", { base64: "AP8=" }] } });
+});
+
 test("long tensors are cut and say so", async () => {
   const [line = ""] = await linesWith({ elementsMax: 2 });
   expect(JSON.parse(line)).toMatchObject({ outputs: { score: { data: [0.5, null], truncated: true } } });

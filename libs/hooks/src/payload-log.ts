@@ -9,7 +9,7 @@ export type PayloadLogOptions = {
   readonly sample?: number;
   /** Tensors whose elements are not written: `inputs.NAME`, `outputs.NAME`. */
   readonly redact?: readonly string[];
-  /** What is replaced by `[redacted]` in every text (BYTES); global expressions replace every match. */
+  /** What is replaced by `[redacted]` in every text (BYTES); global expressions replace every match. Bytes that are no text go as a whole. */
   readonly redactTexts?: readonly RegExp[];
   /** Elements of a tensor that are written at most; default 1,000. `truncated` tells that there were more. */
   readonly elementsMax?: number;
@@ -95,6 +95,11 @@ function elementsText(tensor: Tensor, { elementsMax, redactTexts }: Form): strin
 }
 
 function bytesText(bytes: Buffer, redactTexts: readonly RegExp[]): string {
-  if (!isUtf8(bytes)) return JSON.stringify({ base64: bytes.toString("base64") });
+  if (!isUtf8(bytes)) {
+    // One odd byte in a text must not hide from the patterns what is around it; the rest of it is no text to keep.
+    const octets = bytes.toString("latin1");
+    const isHidden = redactTexts.some((pattern) => octets.search(pattern) >= 0);
+    return JSON.stringify(isHidden ? REDACTED : { base64: bytes.toString("base64") });
+  }
   return JSON.stringify(redactTexts.reduce((text, pattern) => text.replace(pattern, REDACTED), bytes.toString("utf8")));
 }
