@@ -255,6 +255,27 @@ test("an answer that JSON cannot carry is an error of the model", async () => {
   expect([status, body.code]).toEqual([500, "output_not_json"]);
 });
 
+test("an answer that no string holds is too large; any other error of range is a defect, and reported", async () => {
+  const inference = new EchoInference();
+  let data: unknown;
+  inference.respond = (request) => {
+    const answer = echoOf(request);
+    const y = { name: "y", datatype: "FP32" as const, shape: [1], data: data as Uint8Array };
+    return answer.ok ? { ...answer, outputs: [y] } : answer;
+  };
+  data = {
+    byteLength: 4,
+    byteOffset: 0,
+    get buffer() {
+      return "x".repeat(2 ** 30);
+    },
+  };
+  expect((await infer(appOf(inference))).body.code).toBe("answer_too_large");
+  data = { byteLength: 4, byteOffset: 8, buffer: new ArrayBuffer(4) };
+  expect((await infer(appOf(inference))).body.code).toBe("internal");
+  expect(defects.pop()).toBeInstanceOf(RangeError);
+});
+
 test("a defect behind the seam is 500 without its details, and is reported", async () => {
   const inference = new EchoInference();
   inference.submit = () => {

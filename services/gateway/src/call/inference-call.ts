@@ -281,8 +281,7 @@ class InferenceCall<Request extends FormRequest> {
         this.#send(answer, answeredMs, compressed === undefined ? out : encoded(out, coding, compressed));
       });
     } catch (error) {
-      // Longer than any string of V8 can be.
-      if (error instanceof RangeError) return this.#refuse(answerTooLarge(this.#door.limits.answerBytesMax));
+      if (isTooLong(error)) return this.#refuse(answerTooLarge(this.#door.limits.answerBytesMax));
       this.#fail(error);
     }
   }
@@ -388,6 +387,11 @@ function answerBytesAtLeast(outputs: readonly Tensor[]): number {
 /** Bytes of an answer, but for what characters beyond ASCII take more. */
 function bytesOf(out: string | Parts): number {
   return typeof out === "string" ? out.length : out.parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
+}
+
+/** Whether a text would have been longer than any string of V8 can be. Other errors of range are defects. */
+function isTooLong(error: unknown): boolean {
+  return error instanceof RangeError && error.message === "Invalid string length";
 }
 
 function answerTooLarge(bytesMax: number): Refusal {
