@@ -4,6 +4,7 @@ import { OPTIONS as BROKER } from "../services/broker/src/config.ts";
 import { OPTIONS as GATEWAY } from "../services/gateway/src/config.ts";
 import { OPTIONS as WORKER } from "../services/inference-worker/src/config.ts";
 import { BENCH_OPTIONS } from "../cli/src/bench-options.ts";
+import { CHECK_OPTIONS } from "../cli/src/check-options.ts";
 import { DEV_OPTIONS } from "../cli/src/dev-configuration.ts";
 import { METRICS_PAGE, metricsPage } from "./metrics-page.ts";
 import { describeOptions, type OptionTable } from "../libs/runtime/src/mod.ts";
@@ -17,6 +18,7 @@ const SECTIONS: readonly { readonly title: string; readonly table: OptionTable }
   { title: "`millrace worker`", table: WORKER },
   { title: "`millrace dev`", table: DEV_OPTIONS },
   { title: "`millrace bench`", table: BENCH_OPTIONS },
+  { title: "`millrace check`", table: CHECK_OPTIONS },
 ];
 
 export function configurationPage(): string {

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { helpOfOptions, OptionError, type OptionTable, runMain } from "@millrace/runtime";
 import { benchHelp, runBench } from "./bench.ts";
+import { checkHelp, runCheck } from "./check.ts";
 import { devHelp, runDev } from "./dev.ts";
 
 /** A subcommand. `help` is the text of `millrace NAME --help`. */
@@ -36,7 +37,7 @@ const COMMANDS: Readonly<Record<string, Command>> = {
     help: benchHelp,
     run: runBench,
   },
-  check: plannedCommand("check", "test an endpoint for conformance and speed"),
+  check: { doc: "does a server speak the Open Inference Protocol, and how fast", help: checkHelp, run: runCheck },
 };
 
 /**
@@ -59,16 +60,6 @@ function roleCommand(name: string, doc: string, modules: RoleModules): Command {
     doc,
     help: async () => `millrace ${name} [OPTIONS]: ${doc}\n\n${helpOfOptions((await modules.config()).OPTIONS)}`,
     run: async (argv) => (await modules.main()).main(argv),
-  };
-}
-
-/** A command that is documented and comes with a later version. */
-function plannedCommand(name: string, doc: string): Command {
-  const message = `millrace ${name} is not in this version (${version()})`;
-  return {
-    doc: `${doc} (not in this version)`,
-    help: () => message,
-    run: () => Promise.reject(new OptionError(message)),
   };
 }
 
