@@ -80,6 +80,16 @@ test("by-id: an id that nobody knows is the client's mistake", async () => {
   expect([status, JSON.parse(text)]).toEqual([400, { error: 'there is no image "no such"', code: "invalid_input" }]);
 });
 
+test("by-id: an image that lacks pixels is not filled up with blank ones", async () => {
+  const client = createClient({ url: redis.url });
+  await client.connect();
+  await client.hSet("image:half", { p0: "1" });
+  await client.close();
+  const body = requestOf({ image_id: elements("BYTES", [1], ["half"]) });
+  const { status, text } = await post(`${system.url}/v2/models/by-id/infer`, body);
+  expect([status, JSON.parse(text)]).toMatchObject([500, { code: "hook_failed" }]);
+});
+
 test("by-id: while Redis hangs, what is stale counts, what was never there fails with 503, and both in time", async () => {
   const ask = (id: string) =>
     post(`${system.url}/v2/models/by-id/infer`, requestOf({ image_id: elements("BYTES", [1], [id]) }));

@@ -19,7 +19,8 @@ export const preprocess: Preprocess = async (request, context) => {
   const rows = await images.get(ids, context);
   const data = rows.flatMap((row, i) => {
     if (row === undefined) throw new InvalidRequest(`there is no image ${JSON.stringify(ids[i])}`);
-    return PIXELS.map((pixel) => Number(row[pixel]));
+    // A pixel that the hash lacks is no 0: NaN is refused.
+    return PIXELS.map((pixel) => Number(row[pixel] ?? Number.NaN));
   });
   return { image: { shape: [ids.length, 64], data } };
 };
