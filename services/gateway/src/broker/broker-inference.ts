@@ -1,5 +1,5 @@
 import { performance } from "node:perf_hooks";
-import { type Content, type Message, type MessageOf, PING_EVERY_MS } from "@millrace/protocol";
+import { type Content, type Message, type MessageOf, type ModelTotals, PING_EVERY_MS } from "@millrace/protocol";
 import type { LinkMetrics, Logger } from "@millrace/runtime";
 import { BrokerLinks, type BrokerLinksOptions } from "@millrace/transport";
 import { WHEEL_GRAIN_MS } from "./deadline-wheel.ts";
@@ -7,6 +7,7 @@ import type { Inference, InferenceAnswer, InferenceRequest } from "./inference.t
 import { RouteTable } from "./model-table.ts";
 import { type Ending, PendingTable } from "./pending.ts";
 import { type RetryBound, RetryBudget } from "./retry-budget.ts";
+import { SharedQuestion } from "./shared-question.ts";
 import { TotalsDesk } from "./totals-desk.ts";
 
 /** A broker that restarts is back well within this time, in ms: until then requests wait for it, afterwards they get 503. */
@@ -49,9 +50,11 @@ export class BrokerInference implements Inference {
   #flushQueued = false;
   #deadlineTimer: NodeJS.Timeout | undefined;
   readonly #totals = new TotalsDesk();
+  /** Of clients, who may be as many as they like: an answer may be a thousand entries. */
+  readonly #readers = new SharedQuestion<readonly ModelTotals[]>((onTotals) => this.#askTotals(onTotals));
   /** The brokers with an open session that count. */
   readonly #counting = new Set<string>();
-  readonly #totalsTimer = setInterval(() => this.readTotals(() => {}), TOTALS_EVERY_MS).unref();
+  readonly #totalsTimer = setInterval(() => this.#askTotals(() => {}), TOTALS_EVERY_MS).unref();
   #settleTimer: NodeJS.Timeout | undefined;
 
   constructor(options: BrokerInferenceOptions) {
@@ -76,7 +79,7 @@ export class BrokerInference implements Inference {
           options.linkMetrics.opened(broker);
           if (features.includes("totals")) this.#counting.add(broker);
           // A broker that has come anew hears at once what its predecessor had counted.
-          this.readTotals(() => {});
+          this.#askTotals(() => {});
           logger.info({ broker: instance, address: broker }, "connected to the broker");
         },
         onLost: (broker, reason) => this.#onLost(broker, reason),
@@ -106,6 +109,10 @@ export class BrokerInference implements Inference {
   }
 
   readTotals(onTotals: Parameters<Inference["readTotals"]>[0]): void {
+    this.#readers.ask(onTotals);
+  }
+
+  #askTotals(onTotals: Parameters<Inference["readTotals"]>[0]): void {
     const brokers = [...this.#counting];
     const ask = this.#totals.ask(brokers, onTotals);
     const message = this.#totals.message(ask, Date.now());
