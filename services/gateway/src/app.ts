@@ -23,6 +23,7 @@ import { chooseModelName } from "./routes/model-choice.ts";
 import { type Edge, NodeExchange } from "./http/node-exchange.ts";
 import type { BodyParser } from "./parsing/parse-pool.ts";
 import { openApiDocument } from "./openapi/document.ts";
+import { DocumentText } from "./openapi/document-text.ts";
 import { quote, Refusal } from "./http/refusal.ts";
 import type { ApiKeys } from "./call/tenant-access.ts";
 import { ArrivingBodies, ByteBound } from "./http/socket-bounds.ts";
@@ -212,7 +213,7 @@ function getRoutes(deps: AppDeps): readonly (readonly [string, Serve])[] {
     ["/v2/models/:model/versions/:version/config", config],
     ["/v2/models/:model/stats", statistics],
     ["/v2/models/:model/versions/:version/stats", statistics],
-    ["/openapi.json", (exchange) => sendOpenApi(exchange, deps)],
+    ["/openapi.json", openApi(deps)],
     ...Object.keys(DOCS_FILES).map((path): [string, Serve] => [path, (exchange) => sendDocsFile(exchange, path)]),
   ];
 }
@@ -253,10 +254,10 @@ function modelIn(c: Context<Env>): { name: string; version: string } {
   return { name: c.req.param("model") ?? "", version: c.req.param("version") ?? "" };
 }
 
-function sendOpenApi(exchange: Exchange, { inference, version, metricsPage, apiKeys }: AppDeps): void {
-  const models = inference.models.list();
-  const sources = { version, models, hasMetrics: metricsPage !== undefined, hasKeys: apiKeys !== undefined };
-  exchange.send(200, [], JSON.stringify(openApiDocument(sources)));
+function openApi({ inference, version, metricsPage, apiKeys }: AppDeps): Serve {
+  const known = { version, hasMetrics: metricsPage !== undefined, hasKeys: apiKeys !== undefined };
+  const text = new DocumentText((models) => JSON.stringify(openApiDocument({ ...known, models })));
+  return (exchange) => exchange.send(200, [], text.of(inference.models.list()));
 }
 
 /** Two routes of TensorFlow Serving's have one pattern: a verb behind the name takes POST alone, a name without one GET alone. */
