@@ -1,13 +1,16 @@
 import { execFile } from "node:child_process";
 import { mkdir, readdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Datatype, InferenceClient, type Tensor, textsOf } from "../clients/typescript/src/mod.ts";
 import { writeConformanceModels } from "./conformance/conformance-models.ts";
+import { findChromium, launchChromium, NO_CHROMIUM } from "./support/browser.ts";
 import { NODE, ROOT } from "./support/repository.ts";
 import { DevSystem } from "./support/system.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
+
+const run = promisify(execFile);
 
 const cleanup = new AsyncDisposableStack();
 let system: DevSystem;
@@ -122,17 +125,22 @@ const wrong: unknown = await client.infer("digits", { image: { ...image, data: [
 console.log(typeof label, error instanceof InferenceError && error.code, wrong instanceof TypeError);
 `;
 
-test("packed and installed into an empty project, it type-checks and calls the gateway", async () => {
-  await using folder = await temporaryFolder();
-  const run = promisify(execFile);
-  const packed = join(folder.path, "packed");
-  const project = join(folder.path, "project");
+/** Packs the client as it is published, and installs that into an empty project. */
+async function installInto(folder: string): Promise<string> {
+  const packed = join(folder, "packed");
+  const project = join(folder, "project");
   await mkdir(packed);
   await mkdir(project);
   await run("npm", ["pack", "--pack-destination", packed], { cwd: join(ROOT, "clients", "typescript") });
   const [tarball = ""] = await readdir(packed);
   await writeFile(join(project, "package.json"), JSON.stringify({ type: "module", private: true }));
   await run("npm", ["install", "--offline", "--no-audit", "--no-fund", join(packed, tarball)], { cwd: project });
+  return project;
+}
+
+test("packed and installed into an empty project, it type-checks and calls the gateway", async () => {
+  await using folder = await temporaryFolder();
+  const project = await installInto(folder.path);
   await writeFile(join(project, "use.ts"), PROGRAM);
   const types = ["--typeRoots", join(ROOT, "node_modules", "@types"), "--types", "node"];
   const flags = ["--strict", "--module", "nodenext", "--target", "es2022", "--outDir", "."];
@@ -140,4 +148,38 @@ test("packed and installed into an empty project, it type-checks and calls the g
   await check.catch((error: { stdout: string }) => expect.fail(error.stdout));
   const { stdout } = await run(NODE, ["use.js", system.url], { cwd: project });
   expect(stdout).toBe("bigint model_not_found true\n");
+});
+
+/** Where a browser has to be there, as in CI, the test fails without one; elsewhere it is skipped, and says so. */
+const isSkipped = findChromium() === undefined && process.env["TEST_BROWSER"] !== "required";
+if (isSkipped) console.warn(`SKIPPED the browser of tests/typescript-client.test.ts: ${NO_CHROMIUM}`);
+
+/** As a page does it that comes from the gateway's own origin. */
+const SCRIPT = `
+import { InferenceClient } from "/client/mod.js";
+const client = new InferenceClient(location.origin);
+const values = { datatype: "INT64", shape: [1, 2], data: BigInt64Array.of(2n ** 53n + 1n, -7n) };
+const told = [];
+for (const form of ["binary", "json"]) told.push((await client.infer("echo_int64", { in: values }, { form })).outputs.out.data.join());
+told.push((await client.infer("nobody", { in: values }).catch((error) => error)).code);
+document.title = told.join(" ");
+`;
+
+test.skipIf(isSkipped)("it works in a browser", async () => {
+  await using folder = await temporaryFolder();
+  const files = join(await installInto(folder.path), "node_modules", "@millrace", "client", "dist");
+  const browser = await launchChromium();
+  try {
+    const page = await browser.newPage();
+    await page.route("**/client/*.js", (route) =>
+      route.fulfill({ path: join(files, basename(route.request().url())) }),
+    );
+    await page.route("**/page", (route) =>
+      route.fulfill({ contentType: "text/html", body: `<title></title><script type="module">${SCRIPT}</script>` }),
+    );
+    await page.goto(`${system.url}/page`);
+    await expect.poll(() => page.title()).toBe("9007199254740993,-7 9007199254740993,-7 model_not_found");
+  } finally {
+    await browser.close();
+  }
 });
