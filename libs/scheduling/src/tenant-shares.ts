@@ -22,6 +22,12 @@ export type Accounted<T> = {
 /** Accounts that are kept. Names come from outside: those for which there is no room share one account. */
 export const ACCOUNTS_MAX = 1_000;
 
+/**
+ * Weight of the newest entry in where the service is. Entries leave by their deadlines, not by their shares: the latest of those that leave
+ * are of whoever is ahead, and no measure for those who are behind.
+ */
+const SERVED_WEIGHT = 1 / 16;
+
 /** Entries of an account that are looked at for one that stands early enough. */
 const LOOKED_AT_MAX = 256;
 
@@ -35,13 +41,18 @@ export class TenantShares<T extends Accounted<T>> {
   readonly #accounts = new Map<string, Account<T>>();
   #lastName = "";
   #last: Account<T>;
-  /** The latest start of an entry that has left to run. */
+  /** Where the service is: the mean start of the entries that have left to run of late. */
   #served = 0;
 
   /** `weights`: by name; 1 for all others. */
   constructor(weights: ReadonlyMap<string, number>) {
     this.#weights = weights;
     this.#last = this.#open("");
+  }
+
+  /** Whether there is more than one account. */
+  get areSeveral(): boolean {
+    return this.#accounts.size > 1;
   }
 
   /** The account of that name, opened if need be. */
@@ -70,7 +81,7 @@ export class TenantShares<T extends Accounted<T>> {
   /** An entry leaves to run. */
   leaves(entry: T): void {
     if (entry.account === undefined) return;
-    if (entry.start > this.#served) this.#served = entry.start;
+    this.#served += SERVED_WEIGHT * (entry.start - this.#served);
     this.#unlink(entry, entry.account);
   }
 

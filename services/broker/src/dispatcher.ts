@@ -20,6 +20,7 @@ import type { Outbox } from "./outbox.ts";
 import { viewOf } from "./policy-view.ts";
 import { createRequest, type Request } from "./request.ts";
 import { answerItem, jobMessage, rejectItem } from "./request-messages.ts";
+import { yieldingTo } from "./room-in-batch.ts";
 import { chooseLoneSlot, chooseSlot, freesInTime, mayHaveEnded } from "./slot-choice.ts";
 import { chargeFor, markFurthest, moveFurthest, settleFor, turnKey } from "./turn-order.ts";
 import type { Batch, Slot, WorkerSession } from "./worker-session.ts";
@@ -284,6 +285,11 @@ export class Dispatcher {
     }
     const bytesMax = worker.bytesMax - worker.bytesOut;
     const rows = plan.action === "send" ? plan.rows : Math.min(rowsMax, view.waitingRows + view.fillRows);
+    const yielding = yieldingTo(head, { rows, view, keptRows: Math.floor(plan.sustainableRows) });
+    if (yielding !== undefined) {
+      for (const request of yielding) this.#displace(request, "over_share", nowMs);
+      return true;
+    }
     // What fills it up must be in time with it.
     const dueMs = view.fillRows === 0 ? -Infinity : view.startMs + (view.predict(rows)?.q95Ms ?? 0) + view.marginMs;
     const limits = { rowsMax: rows, itemsMax: LIMITS.items, bytesMax, dueMs };
