@@ -1,4 +1,5 @@
 import { decodeStrings, elementCount, type Tensor } from "@millrace/protocol";
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { classify } from "./classification.ts";
 import { Refusal } from "../http/refusal.ts";
@@ -35,6 +36,23 @@ test("equal values by index, NaN last, integers exact, rows of any rank as one l
   ]);
   expect(classes(tensor("INT8", [2], Int8Array.of(-1, 3)), 1)).toEqual(["BYTES", [2, 1], ["-1:0", "3:0"]]);
   expect(classes(tensor("FP32", [0, 3], new Float32Array(0)), 2)).toEqual(["BYTES", [0, 2], []]);
+});
+
+test("few or many classes of any values are those of a list in order", () => {
+  const value = fc.oneof(fc.integer({ min: -3, max: 3 }), fc.constantFrom(Number.NaN, Infinity, -Infinity, -0));
+  fc.assert(
+    fc.property(fc.array(value, { minLength: 1, maxLength: 100 }), fc.integer({ min: 1, max: 100 }), (row, count) => {
+      const rank = (one: number): number => (Number.isNaN(one) ? -Infinity : one);
+      const before = (a: number, b: number): boolean => rank(a) > rank(b);
+      const inOrder = row
+        .map((one, index) => ({ one, index }))
+        .toSorted((a, b) => Number(before(b.one, a.one)) - Number(before(a.one, b.one)) || a.index - b.index);
+      const [, , texts] = classes(tensor("FP64", [1, row.length], Float64Array.from(row)), count) as unknown[];
+      const indices = (texts as string[]).map((text) => Number(text.split(":")[1]));
+      expect(indices).toEqual(inOrder.slice(0, count).map(({ index }) => index));
+    }),
+    { numRuns: 1_000 },
+  );
 });
 
 test("data at an odd address, and what has no order", () => {

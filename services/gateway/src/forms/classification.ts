@@ -64,18 +64,41 @@ function valuesOf({ datatype, data }: Tensor): Values {
   }
 }
 
-/** Positions of the highest elements of a row. O(n log n). */
+/** With more classes than these all elements are sorted. */
+const INSERTED_MAX = 32;
+
+/** Positions of the highest elements of a row. O(n · count) for few of them, and mostly O(n); O(n log n) for many. */
 function highest(values: Values, from: number, { perRow, count }: { perRow: number; count: number }): number[] {
-  const order = Array.from({ length: perRow }, (_, index) => index);
   const rank = (index: number): number | bigint => {
     const value = values[from + index]!;
     return Number.isNaN(value) ? -Infinity : value;
   };
-  order.sort((a, b) => {
-    const [x, y] = [rank(a), rank(b)];
+  if (count > INSERTED_MAX) return sorted(rank, perRow).slice(0, count);
+  const best: number[] = [];
+  const ranks: (number | bigint)[] = [];
+  for (let index = 0; count > 0 && index < perRow; index++) {
+    const own = rank(index);
+    const isFull = best.length === count;
+    // Of equal ones the first stays before the others.
+    if (isFull && !(own > ranks[count - 1]!)) continue;
+    let at = isFull ? count - 1 : best.length;
+    for (; at > 0 && own > ranks[at - 1]!; at--) {
+      ranks[at] = ranks[at - 1]!;
+      best[at] = best[at - 1]!;
+    }
+    ranks[at] = own;
+    best[at] = index;
+  }
+  return best;
+}
+
+function sorted(rank: (index: number) => number | bigint, perRow: number): number[] {
+  const order = Array.from({ length: perRow }, (_, index) => index);
+  return order.sort((a, b) => {
+    const x = rank(a);
+    const y = rank(b);
     return x === y ? a - b : x > y ? -1 : 1;
   });
-  return order.slice(0, count);
 }
 
 /** From here on toFixed writes an exponent. */
