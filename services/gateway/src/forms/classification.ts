@@ -76,7 +76,7 @@ function highest(values: Values, from: number, { perRow, count }: { perRow: numb
   if (count > INSERTED_MAX) return sorted(rank, perRow).slice(0, count);
   const best: number[] = [];
   const ranks: (number | bigint)[] = [];
-  for (let index = 0; count > 0 && index < perRow; index++) {
+  for (let index = 0; index < perRow; index++) {
     const own = rank(index);
     const isFull = best.length === count;
     // Of equal ones the first stays before the others.
