@@ -40,7 +40,7 @@ chaos: install ## the failure tests at full length: twenty killed workers, kille
 fuzz: install ## a million hostile HTTP requests, every answer checked, the gateway's memory watched; FUZZ_SEED=1
 	TEST_SHARE=full npx vitest run --project system tests/http-fuzz.test.ts
 
-conformance: install ## tritonclient, perf_analyzer and schemathesis against a live system; Python 3.11, Debian's libb64-0d; SUITES=tritonclient
+conformance: install ## tritonclient, perf_analyzer and schemathesis against a live system, and MLServer against millrace check; Python 3.11, Debian's libb64-0d; SUITES=tritonclient
 	npx --no-install node tests/conformance/run.ts $(SUITES)
 
 bench: install ## Millrace beside its peers and the machine's limits, a quarter of an hour; raw results in bench/results

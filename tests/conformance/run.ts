@@ -1,7 +1,8 @@
 /**
  * `make conformance`: clients and tools that others have written, unmodified, against a live `millrace dev`, with one gateway and
  * with three behind a balancer. A line for each call and its result; the last line is `N passed, N failed`.
- * Usage: `node tests/conformance/run.ts [tritonclient] [perf-analyzer] [schemathesis]`; all of them if none is named.
+ * Last, `millrace check` against a server that is not ours.
+ * Usage: `node tests/conformance/run.ts [tritonclient] [perf-analyzer] [schemathesis] [mlserver]`; all of them if none is named.
  */
 import { join } from "node:path";
 import { parseArgs } from "node:util";
@@ -9,6 +10,7 @@ import { NODE } from "../support/repository.ts";
 import { DevSystem } from "../support/system.ts";
 import { temporaryFolder } from "../support/temporary-folder.ts";
 import { writeConformanceModels } from "./conformance-models.ts";
+import { checkForeignServer } from "./foreign-server.ts";
 import { runPerfAnalyzer } from "./perf-analyzer.ts";
 import { pythonEnvironment } from "./python-environment.ts";
 import { roundRobin } from "./round-robin.ts";
@@ -56,7 +58,7 @@ async function runBehind(gateways: number, suites: readonly string[]): Promise<T
   return sumOf(tallies);
 }
 
-const ALL = [...Object.keys(SUITES), "schemathesis"];
+const ALL = [...Object.keys(SUITES), "schemathesis", "mlserver"];
 const { positionals } = parseArgs({ allowPositionals: true });
 const unknown = positionals.filter((name) => !ALL.includes(name));
 if (unknown.length > 0) throw new Error(`no suite ${unknown.join(", ")}; there are ${ALL.join(", ")}`);
@@ -65,6 +67,10 @@ const onGateways = chosen.filter((name) => name in SUITES);
 const tallies: Tally[] = [];
 if (onGateways.length > 0) for (const gateways of [1, 3]) tallies.push(await runBehind(gateways, onGateways));
 if (chosen.includes("schemathesis")) tallies.push(await tallyOf(NODE, [here("schemathesis.ts")]));
+if (chosen.includes("mlserver")) {
+  console.log("\n== millrace check, of MLServer");
+  tallies.push(await checkForeignServer());
+}
 const { passed, failed } = sumOf(tallies);
 console.log(`\n${passed} passed, ${failed} failed`);
 process.exitCode = failed === 0 ? 0 : 1;
