@@ -331,6 +331,19 @@ test("bodies that expand at the same time are bounded together, while they do", 
   await expect.poll(() => [heldBytes(), inFlight()]).toEqual([0, 0]);
 });
 
+test("clients that leave while their bodies expand leave nothing held", async () => {
+  const { port, heldBytes, inFlight } = await start();
+  const packed = gzipSync(Buffer.alloc(16 * 1024 * 1024, " "));
+  const coded = ["Content-Encoding: gzip", `Content-Length: ${packed.byteLength}`];
+  const clients = Array.from({ length: 10 }, () => new Client(port).write(head("/predict/echo", ...coded), packed));
+  // More than came over the sockets: they expand.
+  await expect.poll(heldBytes, { interval: 1 }).toBeGreaterThan(11 * packed.byteLength);
+  for (const { socket } of clients) socket.destroy();
+  await expect.poll(inFlight, { interval: 1 }).toBe(0);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  expect(heldBytes()).toBe(0);
+});
+
 test("an answer is held while it is compressed, and sent as it is where there is no room for that", async () => {
   const { port, inference, heldBytes, inFlight } = await start({ inFlightBytesMax: 100_000 });
   const body = inferBody([1, 2, 3, 4], { id: "x".repeat(30_000) });
