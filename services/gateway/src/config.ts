@@ -79,7 +79,7 @@ export const OPTIONS = defineOptions({
       .min(1024)
       .max(64 * 1024 ** 3),
     default: 512 * 1024 * 1024,
-    doc: "The most bytes of bodies that have arrived, and of answers that their clients have not taken, that are held at once; more are refused with 429, before they are read where Content-Length tells.",
+    doc: "The most bytes of bodies that have arrived, with what they expand to, and of answers that are compressed or that their clients have not taken, that are held at once; more are refused with 429, before they are read where Content-Length tells.",
   },
   retryPercentMax: {
     schema: z.number().int().min(0).max(1000),
