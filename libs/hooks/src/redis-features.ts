@@ -22,7 +22,7 @@ const RECONNECT_MS_MAX = 1_000;
 /**
  * Features from Redis: one hash an entity, `HMGET` of the fields, all entities of a look-up in one round trip. An entity without
  * any of the fields is not known. The client (`@redis/client`) is loaded and connects now, as loading it holds the event loop for a
- * good part of a second; without a connection look-ups fail at once, and the fallback holds.
+ * good part of a second; without a connection a look-up waits for one, for its time, or until connecting fails; then the fallback holds.
  */
 export function redisFeatures<const Field extends string>(
   options: RedisFeaturesOptions<Field>,
