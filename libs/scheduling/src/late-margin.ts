@@ -4,7 +4,10 @@ const BATCHES = 256;
 /** So many of them are back within the margin. Of a batch planned to its end the most urgent requests alone are late with it. */
 const QUANTILE = 0.98;
 
-/** The margin takes no more of a budget than this: answers that are later still are not planned with but left to be late. */
+/**
+ * The margin takes no more of a budget than this. What is later still it could not save: it does not count, or a slow spell would make
+ * plans careful for hundreds of batches after it.
+ */
 const BUDGET_SHARE_MAX = 0.1;
 
 /**
@@ -19,9 +22,9 @@ export class LateMargin {
   readonly #sorted: number[] = [];
   #next = 0;
 
-  /** Takes by how much a batch that was expected in time was back after its planned end, in ms; negative: before it. */
-  record(lateMs: number): void {
-    if (!Number.isFinite(lateMs)) return;
+  /** Takes by how much a batch that was expected in time was back after its planned end, and its budget, in ms; negative: before it. */
+  record(lateMs: number, budgetMs: number): void {
+    if (!Number.isFinite(lateMs) || lateMs > BUDGET_SHARE_MAX * budgetMs) return;
     const sorted = this.#sorted;
     const oldest = this.#ring[this.#next];
     if (oldest !== undefined) sorted.splice(indexIn(sorted, oldest), 1);

@@ -26,10 +26,10 @@ import { VirtualPool, type VirtualRequest } from "./testing/virtual-pool.ts";
  * | 9  | admission is monotone | admission.property.test.ts; libs/scheduling/src/admission.test.ts |
  * | 10 | nothing starts after its deadline less L(1); what is cancelled is not started | here; broker.property.test.ts |
  * | 11 | goodput in overload is that at the limit | here; bench/simulator/simulator.test.ts for the policy alone |
- * | 12 | backlogged tenants get their shares | admission.property.test.ts; of models fair-share.property.test.ts |
+ * | 12 | backlogged tenants get their shares | admission.property.test.ts, tenants.property.test.ts; of models fair-share.property.test.ts |
  * | 13 | a class delays a more urgent one by one running batch at most, and has its least share | admission.property.test.ts; classes.test.ts |
  * | 14 | hedges keep their budget, go elsewhere, and are not seen by clients | broker.property.test.ts, hedging.test.ts |
- * | 15 | predictions ascend, are positive, cover what they say, recover | libs/scheduling/src/curve.test.ts |
+ * | 15 | predictions ascend, are positive, cover what they say, recover | libs/scheduling/src/curve.test.ts; slow-spell.property.test.ts |
  */
 
 /** How late timers are, and what the clock's rounding may cost, in ms. */

@@ -19,9 +19,9 @@ test("a plan aims before the deadline by the margin, at most a tenth of the budg
   model.backlog.push(head);
   const view = (): unknown => viewOf(head, worker.slots[0]!, 0);
   expect(view()).toMatchObject({ headDeadlineMs: 5_000, headAimMs: 1_000, marginMs: 0 });
-  for (let i = 0; i < 100; i++) model.lateMargin.record(40);
+  for (let i = 0; i < 100; i++) model.lateMargin.record(40, 1e6);
   expect(view()).toMatchObject({ headDeadlineMs: 5_000, headAimMs: 1_000, marginMs: 40 });
-  for (let i = 0; i < 256; i++) model.lateMargin.record(400);
+  for (let i = 0; i < 256; i++) model.lateMargin.record(400, 1e6);
   expect(view()).toMatchObject({ headDeadlineMs: 5_000, headAimMs: 1_000, marginMs: 100 });
 });
 
@@ -56,7 +56,7 @@ test("answers later than planned raise the margin, and the door asks for it too;
   expect(marginMs()).toBeLessThan(0.5);
   expect(codeBehindAnother(22)).toBeUndefined();
   const model = driver.core.models.byRoute(0)!;
-  for (let i = 0; i < 256; i++) model.lateMargin.record(2);
+  for (let i = 0; i < 256; i++) model.lateMargin.record(2, 1e6);
   expect(codeBehindAnother(22)).toBe("shed");
   const turnedAway = model.decisions.latest(4, driver.nowMs).filter(({ decision }) => decision === "refused");
   expect(turnedAway).toMatchObject([{ why: "late" }]);
