@@ -614,3 +614,28 @@ test("a prediction that is far too long does not lock a model out while another 
   }
   expect(ran).toEqual(new Set([0, 1]));
 });
+
+test("nothing is held back for more requests than one message carries", () => {
+  const driver = new BrokerDriver();
+  const models = [modelOf("m", { maxBatchSize: 1_024, maxHoldMs: 100 })];
+  const gateway = driver.gateway();
+  const curveMs: [number, number][] = [
+    [1, 42.5],
+    [64, 200],
+  ];
+  const [first, second] = [driver.worker("1", { models, curveMs }), driver.worker("2", { models, curveMs })];
+  const submit = (from: number, count: number): void =>
+    gateway.submit(
+      Array.from({ length: count }, (_, i) => from + i),
+      { budgetUs: 60_000_000 },
+    );
+  submit(1, 1);
+  driver.advance(10);
+  const [running] = first.jobs();
+  submit(2, 255);
+  // So many come that more are waited for.
+  expect([...first.jobs(), ...second.jobs()]).toEqual([]);
+  submit(257, 1);
+  expect(second.jobs().map(({ items }) => items.length)).toEqual([256]);
+  expect(running!.items).toHaveLength(1);
+});

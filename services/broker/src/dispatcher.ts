@@ -277,8 +277,10 @@ export class Dispatcher {
       this.#shed(head, nowMs);
       return true;
     }
-    // A hold that a timer would end too late is none, and a turn before more urgent classes is not for waiting.
-    if (plan.action === "hold" && plan.untilMs - nowMs >= TIMER_GRAIN_MS && model.backlog.isHeadTop) {
+    // A hold that a timer would end too late is none, nor one for more requests than a message carries; and a turn before more
+    // urgent classes is not for waiting.
+    const mayHold = plan.action === "hold" && plan.untilMs - nowMs >= TIMER_GRAIN_MS && model.backlog.isHeadTop;
+    if (mayHold && waitingWith(head) < LIMITS.items) {
       this.wakeAtMs = Math.min(this.wakeAtMs, plan.untilMs);
       explainHeld(model, plan, view);
       return false;
@@ -437,6 +439,11 @@ export class Dispatcher {
     request.model.tenants[request.classIndex]!.refund(request);
     this.#admission.ended(request.item);
   }
+}
+
+/** Requests of the class and bucket of a request that waits, itself included. */
+function waitingWith({ model, classIndex, bucket }: Request): number {
+  return model.backlog.ofClass(classIndex).inBucket(bucket)?.length ?? 0;
 }
 
 function lineOf(request: Request): Line["line"] {
