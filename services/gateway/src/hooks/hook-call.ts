@@ -95,8 +95,8 @@ export class HookCall {
 
   start(): void {
     if (this.#shared.hooks.preprocess === undefined) return this.#submit(this.#request);
-    const work: HookWork = { hook: "preprocess", given: this.#given() };
-    this.#run(work, (result) => {
+    const work = (): HookWork => ({ hook: "preprocess", given: this.#given() });
+    this.#run({ hook: "preprocess", work }, (result) => {
       const inputs = readModelInputs(this.#model, result);
       if (typeof inputs === "string") throw new UnusableResult(inputs);
       this.#checkRows(inputs);
@@ -140,23 +140,22 @@ export class HookCall {
     this.#state = "postprocessing";
     this.#postprocessFromMs = performance.now();
     const { batchRows, stages } = answer;
-    const given: HookAnswer = { outputs: toHookTensors(answer.outputs), request: this.#given(), batchRows };
-    this.#run(
-      { hook: "postprocess", given },
-      (result) => {
-        const { model: facade, rows, outputs: asked } = this.#request;
-        const outputs = readClientOutputs(facade, result, rows);
-        if (typeof outputs === "string") throw new UnusableResult(outputs);
-        const wanted = asked.length === 0 ? outputs : outputs.filter(({ name }) => asked.includes(name));
-        this.#end({ ...answer, outputs: wanted, rows });
-      },
-      stages,
-    );
+    const given = (): HookAnswer => ({ outputs: toHookTensors(answer.outputs), request: this.#given(), batchRows });
+    const work = (): HookWork => ({ hook: "postprocess", given: given() });
+    this.#run({ hook: "postprocess", work, stages }, (result) => {
+      const { model: facade, rows, outputs: asked } = this.#request;
+      const outputs = readClientOutputs(facade, result, rows);
+      if (typeof outputs === "string") throw new UnusableResult(outputs);
+      const wanted = asked.length === 0 ? outputs : outputs.filter(({ name }) => asked.includes(name));
+      this.#end({ ...answer, outputs: wanted, rows });
+    });
   }
 
   /** Runs a hook, unless its time is up, and goes on with what it gives. */
-  #run(work: HookWork, next: (result: unknown) => void, stages: StageDurations = NO_STAGES): void {
-    const { hook } = work;
+  #run(
+    { hook, work, stages = NO_STAGES }: { hook: HookName; work: () => HookWork; stages?: StageDurations },
+    next: (result: unknown) => void,
+  ): void {
     const { runner, began, left, ended, failed } = this.#shared;
     this.#timer = setTimeout(() => this.#onLate(hook, stages), this.scope.deadlineMs - performance.now());
     began(hook);
@@ -179,8 +178,7 @@ export class HookCall {
       if (this.#state === state) this.#onFailure(hook, error, stages);
     };
     // What is left after these is a defect of ours.
-    runner
-      .run(work, this.scope)
+    Promise.try(() => runner.run(work(), this.scope))
       .then(onResult, onError)
       .catch((defect: unknown) => failed(hook, defect, this.scope.requestId));
   }

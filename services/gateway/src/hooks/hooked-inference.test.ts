@@ -4,7 +4,15 @@ import type { Logger } from "@millrace/runtime";
 import { afterEach, expect, test } from "vitest";
 import { createApp } from "../app.ts";
 import type { CallEnd } from "../call/call-end.ts";
-import { EchoInference, inferBody, testModel, testOptions, testParser } from "../testing.ts";
+import {
+  EchoInference,
+  inferBody,
+  type Submitted,
+  TEST_STAGES,
+  testModel,
+  testOptions,
+  testParser,
+} from "../testing.ts";
 import { readHookModule } from "./hook-module.ts";
 import { HookedInference, type HookObserver } from "./hooked-inference.ts";
 
@@ -204,6 +212,19 @@ test("a result that throws when it is looked at is the hook's failure, and nothi
   }
   expect(counted).toEqual(["preprocess error", "postprocess error"]);
   expect(logged.map(({ error }) => (error as Error).message)).toEqual(["secret", "secret"]);
+});
+
+test("an answer that cannot be made into tensors ends its own request, and throws at nobody who brings answers", async () => {
+  const inner = new EchoInference();
+  inner.isManual = true;
+  const { ask, app } = gatewayWith({ postprocess: ({ outputs }) => outputs }, inner);
+  const asking = ask({ headers: { "x-request-timeout-ms": "60000" } });
+  await expect.poll(() => inner.pending.size).toBe(1);
+  const [{ answer }] = [...inner.pending.values()] as [Submitted];
+  const outputs = [{ name: "y", datatype: "FP32", shape: [1, 4], data: Buffer.alloc(15) }] as const;
+  answer({ ok: true, outputs, rows: 1, batchRows: 1, worker: "w", stages: TEST_STAGES });
+  expect(await asking).toMatchObject({ status: 500, answer: { code: "hook_failed" } });
+  expect([app.inFlight(), counted, [...running.values()]]).toEqual([0, ["postprocess error"], [0]]);
 });
 
 test("a hook that is late costs its request 504, hears of it, and counts as running until it ends", async () => {
