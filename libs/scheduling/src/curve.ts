@@ -76,6 +76,11 @@ export class Curve {
     return this.#pace.factor !== factor;
   }
 
+  /** Counts the runs that wait for the verdict on the pace: no more will come to decide it. */
+  settle(): void {
+    for (const run of this.#pace.release()) this.#add(this.#sizeOf(run.rows), run.computeMs);
+  }
+
   /**
    * Takes what was measured elsewhere, or in an earlier life, for the sizes that have no sample here. A size begins with as
    * many samples as stood behind its point, at the point's two quantiles; the curve's own push them out one by one. Points

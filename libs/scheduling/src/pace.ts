@@ -33,21 +33,22 @@ export class Pace {
   /** Takes a run, and returns those about which there is a verdict now: they count, at `factor`. */
   take(run: PacedRun): readonly PacedRun[] {
     const { ratio } = run;
-    if (ratio === 1) return [...this.#release(), run];
+    if (ratio === 1) return [...this.release(), run];
     const ratios = this.#ratios;
     const isTurn = ratio !== undefined && ratios.length > 0 && ratio > 1 !== ratios[0]! > 1;
-    const before = isTurn ? this.#release() : [];
+    const before = isTurn ? this.release() : [];
     this.#held.push(run);
     if (ratio !== undefined && this.#ratios.push(ratio) === (ratio > 1 ? SLOWER_RUNS : FASTER_RUNS)) {
       const factor = this.factor * this.#ratios.sort((a, b) => a - b)[this.#ratios.length >> 1]!;
       // Else each spell would leave the sizes that are not run a little further from the truth.
       this.factor = factor < GRAIN && factor > 1 / GRAIN ? 1 : factor;
-      return this.#release();
+      return this.release();
     }
-    return this.#held.length < HELD_MAX ? before : this.#release();
+    return this.#held.length < HELD_MAX ? before : this.release();
   }
 
-  #release(): readonly PacedRun[] {
+  /** Ends the doubt: the runs that waited were chance. */
+  release(): readonly PacedRun[] {
     const held = this.#held;
     this.#held = [];
     this.#ratios = [];

@@ -12,3 +12,15 @@ test("what a warm-up measured is announced with median, 95th percentile and coun
     { rows: 8, q50Us: 1_900, q95Us: 2_800, samples: 20, bucket: "2x2" },
   ]);
 });
+
+test("every run of a warm-up counts, also behind one that was odd", () => {
+  const steady = Array.from({ length: 20 }, () => 5);
+  const points = curveOf([
+    { rows: 8, timesMs: [...steady, 500] },
+    { rows: 16, timesMs: [9, 9, 9] },
+  ]).points();
+  expect(points).toMatchObject([
+    { rows: 8, q50Ms: 5, samples: 21 },
+    { rows: 16, q50Ms: 9, samples: 3 },
+  ]);
+});

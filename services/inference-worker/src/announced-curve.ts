@@ -6,6 +6,7 @@ import type { WarmUpRuns } from "./runner.ts";
 export function curveOf(runs: readonly WarmUpRuns[]): Curve {
   const curve = new Curve();
   for (const { rows, timesMs } of runs) for (const timeMs of timesMs) curve.record(rows, timeMs);
+  curve.settle();
   return curve;
 }
 
