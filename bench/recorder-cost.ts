@@ -1,7 +1,7 @@
 import type { ModelDescription, ResultItem, WorkerModel } from "../libs/protocol/src/mod.ts";
-import { BrokerMetrics } from "../services/broker/src/metrics.ts";
-import type { BatchRun } from "../services/broker/src/observer.ts";
-import type { Request } from "../services/broker/src/request.ts";
+import { BrokerMetrics } from "../services/broker/src/metrics/metrics.ts";
+import type { BatchRun } from "../services/broker/src/metrics/observer.ts";
+import type { Request } from "../services/broker/src/dispatch/request.ts";
 import type { CallEnd } from "../services/gateway/src/call/call-end.ts";
 import { GatewayMetrics } from "../services/gateway/src/metrics.ts";
 import { WorkerMetrics } from "../services/inference-worker/src/metrics.ts";

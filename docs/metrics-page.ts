@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { BROKER_METRICS } from "../services/broker/src/metric-table.ts";
+import { BROKER_METRICS } from "../services/broker/src/metrics/metric-table.ts";
 import { GATEWAY_METRICS } from "../services/gateway/src/metric-table.ts";
 import { WORKER_METRICS } from "../services/inference-worker/src/metric-table.ts";
 import { LINK_METRICS, type MetricRow, type MetricTable, PROCESS_METRICS } from "../libs/runtime/src/mod.ts";

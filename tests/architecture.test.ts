@@ -12,10 +12,10 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
     "main",
     "config",
     "server",
-    "metrics",
-    "metric-table",
-    "model-metrics",
-    "decision-route", // answers a query of the admin port
+    "metrics/metrics",
+    "metrics/metric-table",
+    "metrics/model-metrics",
+    "decisions/decision-route", // answers a query of the admin port
     "dashboard/dashboard",
     "dashboard/feed",
     "dashboard/page-files",
@@ -254,11 +254,11 @@ test.for<[string, string, string]>([
     "no service imports another",
   ],
   ["services/gateway/src/broker/pending.ts", 'import { X } from "../../../broker/src/broker.ts";', "public entry"],
-  ["services/broker/src/slot-choice.ts", 'import {\n  X,\n} from "./server.ts";', "imports no shell"],
-  ["services/broker/src/outbox.ts", 'import type { Logger } from "@millrace/runtime";', "no shell's library"],
+  ["services/broker/src/dispatch/slot-choice.ts", 'import {\n  X,\n} from "../server.ts";', "imports no shell"],
+  ["services/broker/src/sessions/outbox.ts", 'import type { Logger } from "@millrace/runtime";', "no shell's library"],
   ["services/gateway/src/hooks/facade.ts", 'import { InvalidRequest } from "@millrace/hooks";', "no shell's library"],
   ["services/gateway/src/main.ts", 'await import("@redis/client");', "only libs/hooks/src/redis-features.ts"],
-  ["services/broker/src/outbox.ts", 'import { readFile } from "node:fs/promises";', "no I/O"],
+  ["services/broker/src/sessions/outbox.ts", 'import { readFile } from "node:fs/promises";', "no I/O"],
   ["services/broker/src/a-new-core.ts", "const at = performance.now();", "performance in a pure file"],
   ["services/broker/src/a-new-core.ts", "setTimeout(() => {}, 1);", "setTimeout in a pure file"],
   ["services/broker/src/server.ts", 'import { main } from "./main.ts";', "nothing imports a main"],
@@ -286,5 +286,5 @@ test.for<[string, string, string]>([
 test("what only looks like a breach is none", () => {
   const source =
     '/** import "zeromq"; a process */\nconst process_ = "performance"; // Date\nconst x = { process: a.fetch };';
-  expect(faultsOf("services/broker/src/outbox.ts", source)).toEqual([]);
+  expect(faultsOf("services/broker/src/sessions/outbox.ts", source)).toEqual([]);
 });

@@ -10,14 +10,14 @@ import {
   TotalsBook,
 } from "@millrace/protocol";
 import type { KeptCurve } from "@millrace/scheduling";
-import { Dispatcher, type DispatcherOptions } from "./dispatcher.ts";
-import { GatewaySession } from "./gateway-session.ts";
-import { ModelBook } from "./model-book.ts";
-import type { Weights } from "./model-version.ts";
-import { type BrokerObserver, NO_OBSERVER } from "./observer.ts";
-import { Outbox } from "./outbox.ts";
-import type { PeerSession } from "./peer-session.ts";
-import { WorkerSession } from "./worker-session.ts";
+import { Dispatcher, type DispatcherOptions } from "./dispatch/dispatcher.ts";
+import { GatewaySession } from "./sessions/gateway-session.ts";
+import { ModelBook } from "./models/model-book.ts";
+import type { Weights } from "./models/model-version.ts";
+import { type BrokerObserver, NO_OBSERVER } from "./metrics/observer.ts";
+import { Outbox } from "./sessions/outbox.ts";
+import type { PeerSession } from "./sessions/peer-session.ts";
+import { WorkerSession } from "./sessions/worker-session.ts";
 
 /** The two sockets of a broker: the side that a peer is on is the proof of its role. */
 export type Side = "gateway" | "worker";

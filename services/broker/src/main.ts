@@ -15,11 +15,11 @@ import {
 import { parseCurvePage } from "@millrace/scheduling";
 import packageJson from "../package.json" with { type: "json" };
 import { OPTIONS, toTenantWeight } from "./config.ts";
-import { decisionsOf } from "./decision-route.ts";
+import { decisionsOf } from "./decisions/decision-route.ts";
 import { Dashboard } from "./dashboard/dashboard.ts";
-import { BROKER_METRICS } from "./metric-table.ts";
-import { BrokerMetrics } from "./metrics.ts";
-import { NO_OBSERVER } from "./observer.ts";
+import { BROKER_METRICS } from "./metrics/metric-table.ts";
+import { BrokerMetrics } from "./metrics/metrics.ts";
+import { NO_OBSERVER } from "./metrics/observer.ts";
 import { BrokerServer } from "./server.ts";
 
 /** Execution lanes that one worker may announce. */

@@ -3,7 +3,7 @@ import { performance } from "node:perf_hooks";
 import { decodeMessage, encodeMessage } from "@millrace/protocol";
 import { type Logger, OptionError } from "@millrace/runtime";
 import { openRouter, type RouterHandlers, type RouterSocket } from "@millrace/transport";
-import { type BrokerObserver, NO_OBSERVER } from "./observer.ts";
+import { type BrokerObserver, NO_OBSERVER } from "./metrics/observer.ts";
 import { Broker, type BrokerOptions, type BrokerReport, type Side } from "./broker.ts";
 
 /** How often silence is judged, in ms: fine against the 1.5 s after which it means something. */

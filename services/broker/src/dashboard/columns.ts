@@ -1,5 +1,5 @@
 import { OUTCOMES } from "@millrace/protocol";
-import { BROKER_STAGES } from "../observer.ts";
+import { BROKER_STAGES } from "../metrics/observer.ts";
 
 /** What a second on the page consists of. The page reads a sample by these names; their order is that of the numbers. */
 

@@ -1,8 +1,8 @@
 import { OUTCOMES } from "@millrace/protocol";
 import type { Broker } from "../broker.ts";
-import type { ModelVersion } from "../model-version.ts";
-import { BROKER_STAGES } from "../observer.ts";
-import { runningMs } from "../worker-session.ts";
+import type { ModelVersion } from "../models/model-version.ts";
+import { BROKER_STAGES } from "../metrics/observer.ts";
+import { runningMs } from "../sessions/worker-session.ts";
 import type { HistogramReading, ModelReading } from "./sampler.ts";
 import type { WorkerReading } from "./worker-table.ts";
 

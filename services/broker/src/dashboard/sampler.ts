@@ -1,5 +1,5 @@
 import { OUTCOMES } from "@millrace/protocol";
-import { BROKER_STAGES } from "../observer.ts";
+import { BROKER_STAGES } from "../metrics/observer.ts";
 import { BATCH_CLASSES, COLUMNS, QUANTILES, WINDOW_S } from "./columns.ts";
 import { histogramQuantile } from "./quantile.ts";
 import { Ring } from "./ring.ts";

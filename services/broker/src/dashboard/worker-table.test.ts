@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { WorkTally } from "../work-tally.ts";
+import { WorkTally } from "../models/work-tally.ts";
 import { type WorkerReading, WorkerTable } from "./worker-table.ts";
 
 function worker(given: Partial<WorkerReading> = {}): WorkerReading {

@@ -1,4 +1,4 @@
-import { SIZE_CLASSES, type WorkTally } from "../work-tally.ts";
+import { SIZE_CLASSES, type WorkTally } from "../models/work-tally.ts";
 
 /** How long a worker that is gone stays in the table, in ms, and how many of them do. */
 const GONE_KEPT_MS = 300_000;

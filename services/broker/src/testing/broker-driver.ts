@@ -1,6 +1,6 @@
 import { errorCodeOf, type Message, type MessageOf, type SubmitItem } from "@millrace/protocol";
 import { Broker, type BrokerEvent, type BrokerOptions, type Side } from "../broker.ts";
-import { type BrokerObserver, NO_OBSERVER } from "../observer.ts";
+import { type BrokerObserver, NO_OBSERVER } from "../metrics/observer.ts";
 import {
   creditMessage,
   helloMessage,

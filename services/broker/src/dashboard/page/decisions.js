@@ -4,7 +4,7 @@ import { duration, short } from "./format.js";
 /** Entries that are shown. */
 const SHOWN_MAX = 30;
 
-/** @typedef {import("../../decision-table.ts").ShownDecision} Decision */
+/** @typedef {import("../../decisions/decision-table.ts").ShownDecision} Decision */
 
 /** What each decision asks for attention. */
 const LEVELS = /** @type {Readonly<Record<string, string>>} */ ({

@@ -1,0 +1,451 @@
+import {
+  type ErrorCode,
+  LIMITS,
+  type MessageOf,
+  REQUEST_FLAGS,
+  rowsOfRun,
+  type ResultItem,
+  type SubmitItem,
+} from "@millrace/protocol";
+import { EdfQueue, isDue, planBatch, type Queued, TIMER_GRAIN_MS } from "@millrace/scheduling";
+import { Admission, type AdmissionOptions, type DisplacementReason, shedding, UNKNOWN_ROUTE } from "./admission.ts";
+import { formBatch, isOf, leaveToOther, learn, noteLateness, runOf } from "./batch-run.ts";
+import { explainHedge, explainHeld, explainRefused, explainSent, explainSuspect } from "../decisions/explanation.ts";
+import type { GatewaySession } from "../sessions/gateway-session.ts";
+import { Hedging } from "./hedging.ts";
+import type { ModelBook } from "../models/model-book.ts";
+import type { ModelVersion } from "../models/model-version.ts";
+import type { BrokerObserver, RetryReason } from "../metrics/observer.ts";
+import type { Outbox } from "../sessions/outbox.ts";
+import { viewOf } from "./policy-view.ts";
+import { createRequest, type Request } from "./request.ts";
+import { answerItem, jobMessage, rejectItem } from "../sessions/request-messages.ts";
+import { yieldingTo } from "./room-in-batch.ts";
+import { chooseLoneSlot, chooseSlot, freesInTime, mayHaveEnded } from "./slot-choice.ts";
+import { chargeFor, markFurthest, moveFurthest, settleFor, turnKey } from "./turn-order.ts";
+import type { Batch, Slot, WorkerSession } from "../sessions/worker-session.ts";
+
+export type DispatcherOptions = AdmissionOptions & {
+  /** For tests: keep every request in the queue for this long, in ms. */
+  readonly testHoldMs: number;
+  /** Late batches that may run a second time elsewhere, per 100 batches; 0: none. */
+  readonly hedgePercent?: number;
+  readonly observer: BrokerObserver;
+};
+
+/** After this many failed attempts a request is given up: more would only spread what makes it fail. */
+const FAILURES_MAX = 3;
+
+/** A request that workers hand back untried goes round this often: more, and they never will try it. */
+const ATTEMPTS_MAX = 16;
+
+/** Where requests of a model version wait. */
+type Line = { readonly model: ModelVersion; readonly line: "backlog" | "suspects" };
+
+/** A line in which something waits. In the place of a deadline: its key in the order of turns. */
+type Turn = Queued & Line;
+
+/** Runs the life of every request in the broker: queued, batched, dispatched, redelivered, answered. Pure: no clock, no I/O. */
+export class Dispatcher {
+  readonly #options: DispatcherOptions;
+  readonly #observer: BrokerObserver;
+  readonly #models: ModelBook;
+  readonly #outbox: Outbox;
+  readonly #admission: Admission;
+  /** The model versions that may have something waiting. */
+  readonly #waiting = new Set<ModelVersion>();
+  /** What is kept free in this turn. */
+  readonly #reserved = { workers: new Set<WorkerSession>(), turn: 0 };
+  readonly #hedging: Hedging;
+  #batches = 0;
+  /** Whether several models wait, so that they take turns. */
+  #isShared = false;
+  /** When the next decision is due; Infinity if only events can bring one. */
+  wakeAtMs = Infinity;
+
+  constructor(models: ModelBook, outbox: Outbox, options: DispatcherOptions) {
+    this.#models = models;
+    this.#outbox = outbox;
+    this.#options = options;
+    this.#admission = new Admission(options);
+    this.#observer = options.observer;
+    this.#hedging = new Hedging(options.hedgePercent ?? 0);
+  }
+
+  /** Requests that have not ended. */
+  get open(): number {
+    return this.#admission.open;
+  }
+
+  /** Refuses every new request from now on. */
+  close(text: string): void {
+    this.#admission.close(text);
+  }
+
+  submit(gateway: GatewaySession, item: SubmitItem, nowMs: number): void {
+    // The number is open: its one answer is still to come.
+    if (gateway.requests.has(item.request)) return;
+    const model = this.#models.byRoute(item.route);
+    const verdict = this.#admission.judge(model, item, nowMs);
+    if (verdict !== undefined && "victims" in verdict) {
+      for (const victim of verdict.victims) this.#displace(victim, verdict.why, nowMs);
+    } else if (model === undefined || verdict !== undefined) {
+      const why = verdict ?? UNKNOWN_ROUTE;
+      this.#observer.refused(model, why.code, nowMs);
+      if (model !== undefined) explainRefused(model, why, nowMs);
+      model?.totals.refused();
+      return this.#outbox.reject(gateway, rejectItem({ item, queueMs: 0, retryMs: 0 }, why));
+    }
+    const request = createRequest({ gateway, model: model!, item }, nowMs);
+    gateway.requests.set(item.request, request);
+    model!.open++;
+    this.#admission.took(item);
+    model!.rate.record(item.rows, nowMs);
+    const shares = model!.tenants[request.classIndex]!;
+    shares.charge(shares.find(item.tenant), request);
+    this.#observer.submitted(request);
+    this.#enqueue(request);
+  }
+
+  cancel(gateway: GatewaySession, number: number, nowMs: number): void {
+    const request = gateway.requests.get(number);
+    if (request !== undefined) this.#abandon(request, nowMs);
+  }
+
+  /** The gateway is gone: nobody waits for its requests any more. */
+  gatewayLost(gateway: GatewaySession, nowMs: number): void {
+    for (const request of gateway.requests.values()) this.#abandon(request, nowMs);
+  }
+
+  /** A worker's answers to one batch: learns from them and passes them on, one RESULT a gateway. */
+  result(worker: WorkerSession, message: MessageOf<"RESULT">, nowMs: number): void {
+    const batch = worker.findBatch(message.batch);
+    if (batch === undefined) return;
+    this.#retire(batch, nowMs);
+    worker.grantSlot(batch.slot, message.granted);
+    learn(batch, message, nowMs);
+    noteLateness(batch, nowMs);
+    const run = runOf(batch, message, nowMs);
+    batch.model.decisions.ended(batch.decision, "answered", run);
+    // Whatever a worker says: no run takes longer than it was away.
+    settleFor(batch, Math.min(run.computeMs, run.roundTripMs));
+    this.#observer.batchAnswered(run);
+    batch.model.totals.ran(nowMs);
+    const answers = new Map<GatewaySession, ResultItem[]>();
+    for (const item of message.items) {
+      const request = batch.requests[item.request];
+      // Not of this batch, answered twice or elsewhere, or cancelled meanwhile.
+      if (request === undefined || !isOf(batch, request)) continue;
+      // Where a second run goes on, a failure is left to that one.
+      if (item.code !== 0 && leaveToOther(batch, request)) continue;
+      this.#callOff(request, batch);
+      this.#end(request);
+      this.#observer.answered(request, run, item);
+      request.model.totals.answered(request, run, item.code);
+      const answer = answerItem(request, item);
+      const list = answers.get(request.gateway);
+      if (list === undefined) answers.set(request.gateway, [answer]);
+      else list.push(answer);
+    }
+    const { batchRows, batchWaitUs, computeUs } = message;
+    for (const [gateway, items] of answers) {
+      const times = { batchRows, batchWaitUs, computeUs };
+      this.#outbox.send(gateway, {
+        command: "RESULT",
+        batch: batch.id,
+        worker: worker.instance,
+        ...times,
+        items,
+        granted: 0,
+      });
+    }
+    for (const request of batch.requests) {
+      if (isOf(batch, request) && !leaveToOther(batch, request))
+        this.#reject(request, "internal", "the worker's answer left this request out");
+    }
+  }
+
+  /** A worker hands a batch back: its requests wait again, unless they have failed too often. */
+  nack(worker: WorkerSession, message: MessageOf<"NACK">, nowMs: number): void {
+    const batch = worker.findBatch(message.batch);
+    if (batch === undefined) return;
+    this.#retire(batch, nowMs);
+    batch.model.decisions.ended(batch.decision, "handed_back");
+    for (const request of batch.requests) {
+      if (!isOf(batch, request)) continue;
+      if (message.started) request.failures++;
+      if (leaveToOther(batch, request)) continue;
+      if (request.failures >= FAILURES_MAX || request.attempts >= ATTEMPTS_MAX)
+        this.#reject(request, "unavailable", `given up after ${request.attempts} attempts: ${message.text}`);
+      else this.#requeue(request, "handed_back", nowMs);
+    }
+  }
+
+  /**
+   * The worker is lost. What it ran is redelivered one request at a time, since one of them may be what killed it; a request
+   * that was alone at the worker is poison. What was only staged goes back as it was; but where the running batch may have
+   * ended (its answer was lost with the worker), the staged one may have started, and both count as running.
+   */
+  workerLost(worker: WorkerSession, nowMs: number): void {
+    for (const slot of worker.slots) {
+      const [running, ...staged] = slot.batches;
+      if (running === undefined) continue;
+      const mayHaveStarted = mayHaveEnded(running, nowMs);
+      this.#redeliver(running, true, nowMs);
+      for (const batch of staged) this.#redeliver(batch, mayHaveStarted, nowMs);
+    }
+  }
+
+  /** Ends what has run out of time, sends what can go now, and says in `wakeAtMs` when to ask again. */
+  decide(nowMs: number): void {
+    this.wakeAtMs = Infinity;
+    this.#reserved.workers.clear();
+    this.#reserved.turn++;
+    this.#isShared = this.#waiting.size > 1;
+    if (this.#isShared) markFurthest(this.#waiting);
+    const turns = new EdfQueue<Turn>();
+    for (const model of this.#waiting) {
+      const isWaiting = this.#lineUp({ model, line: "suspects" }, turns, nowMs);
+      if (!this.#lineUp({ model, line: "backlog" }, turns, nowMs) && !isWaiting) this.#waiting.delete(model);
+    }
+    // Who got a batch lines up again with the next request; who got none has to wait for an event or the time.
+    for (let turn = turns.pop(); turn !== undefined; turn = turns.pop()) {
+      const { model, line } = turn;
+      const isSent = line === "backlog" ? this.#sendBatch(model, nowMs) : this.#sendSuspect(model, nowMs);
+      if (isSent) this.#lineUp({ model, line }, turns, nowMs);
+    }
+    if (this.#hedging.isOn) this.#hedge(nowMs);
+    this.#outbox.flush();
+  }
+
+  /** Sends what may run a second time, after all that waits for its first run. */
+  #hedge(nowMs: number): void {
+    for (;;) {
+      const plan = this.#hedging.next(this.#models, nowMs);
+      if (plan === undefined) break;
+      const { slot, requests } = plan;
+      const hedge = formBatch({ id: ++this.#batches, slot, requests, hedgeOf: requests[0]!.batch! }, nowMs);
+      for (const request of requests) request.hedge = hedge;
+      this.#send(hedge);
+      explainHedge(hedge);
+      this.#observer.hedged(hedge.model, "sent");
+    }
+    this.wakeAtMs = Math.min(this.wakeAtMs, this.#hedging.lateAtMs(nowMs));
+  }
+
+  /** Ends the requests of a line whose budget has passed; false if nothing is left to wait for its turn. */
+  #lineUp({ model, line }: Line, turns: EdfQueue<Turn>, nowMs: number): boolean {
+    const queue = model[line];
+    let { earliest } = queue;
+    while (earliest !== undefined && earliest.deadlineMs <= nowMs) {
+      queue.remove(earliest);
+      earliest.queueMs += nowMs - earliest.sinceMs;
+      const { decisions } = model;
+      decisions.slackWas(decisions.turnedAway("expired", "in_queue", nowMs), earliest.deadlineMs - nowMs);
+      this.#reject(earliest, "deadline_exceeded", "the budget passed in the broker's queue");
+      ({ earliest } = queue);
+    }
+    if (earliest === undefined) return false;
+    this.wakeAtMs = Math.min(this.wakeAtMs, earliest.deadlineMs);
+    const head = queue.head!;
+    const key = this.#isShared ? turnKey(model, head) : head.deadlineMs;
+    turns.push({ model, line, deadlineMs: key, rows: 0, queueIndex: -1 });
+    return true;
+  }
+
+  /** Sends one batch if a slot can take it now; else notes when one can. */
+  #sendBatch(model: ModelVersion, nowMs: number): boolean {
+    const { head, headRows, fillRows } = model.backlog;
+    const choice = head === undefined ? undefined : chooseSlot(head, this.#reserved, nowMs);
+    if (head === undefined || choice === undefined) return false;
+    const { worker, batches } = choice.slot;
+    const rowsMax = rowsOfRun(worker.models.get(model)!.model, head.item);
+    const { testHoldMs } = this.#options;
+    const atMs = testHoldMs > 0 ? Math.max(choice.sendAtMs, head.sinceMs + testHoldMs) : choice.sendAtMs;
+    if (!isDue({ atMs, rows: headRows + fillRows, rowsMax }, batches[0], nowMs)) {
+      this.wakeAtMs = Math.min(this.wakeAtMs, atMs);
+      // Else a model behind this one in the order of turns, whose batch may leave a moment earlier, would take its place.
+      choice.slot.promisedIn = this.#reserved.turn;
+      return false;
+    }
+    const view = viewOf(head, choice.slot, nowMs);
+    const plan = planBatch(view);
+    if (plan.action === "shed" && freesInTime(head, nowMs)) return false;
+    if (plan.action === "shed") {
+      model.backlog.remove(head);
+      model.decisions.slackWas(model.decisions.turnedAway("shed", plan.why, nowMs), plan.slackMs);
+      this.#shed(head, nowMs);
+      return true;
+    }
+    // A hold that a timer would end too late is none, nor one for more requests than a message carries; and a turn before more
+    // urgent classes is not for waiting.
+    const mayHold = plan.action === "hold" && plan.untilMs - nowMs >= TIMER_GRAIN_MS && model.backlog.isHeadTop;
+    if (mayHold && waitingWith(head) < LIMITS.items) {
+      this.wakeAtMs = Math.min(this.wakeAtMs, plan.untilMs);
+      explainHeld(model, plan, view);
+      return false;
+    }
+    const bytesMax = worker.bytesMax - worker.bytesOut;
+    const rows = plan.action === "send" ? plan.rows : Math.min(rowsMax, view.waitingRows + view.fillRows);
+    const yielding = yieldingTo(head, { rows, view, keptRows: Math.floor(plan.sustainableRows) });
+    if (yielding !== undefined) {
+      for (const request of yielding) this.#displace(request, "over_share", nowMs);
+      return true;
+    }
+    // What fills it up must be in time with it.
+    const dueMs = view.fillRows === 0 ? -Infinity : view.startMs + (view.predict(rows)?.q95Ms ?? 0) + view.marginMs;
+    const limits = { rowsMax: rows, itemsMax: LIMITS.items, bytesMax, dueMs };
+    const batch = this.#dispatch(model.backlog.take(limits), choice.slot, nowMs);
+    explainSent(batch, plan, view);
+    this.#observer.batchSent(batch, plan.action === "send" ? plan.reason : "paced");
+    return true;
+  }
+
+  #shed(request: Request, nowMs: number): void {
+    request.queueMs += nowMs - request.sinceMs;
+    this.#end(request);
+    this.#observer.rejected(request, "shed");
+    request.model.totals.failed(request);
+    this.#outbox.reject(request.gateway, rejectItem(request, shedding(request.model)));
+  }
+
+  /** A request that waits gives its place to a new one. */
+  #displace(request: Request, why: DisplacementReason, nowMs: number): void {
+    const { backlog, decisions } = request.model;
+    backlog.remove(request);
+    decisions.turnedAway("shed", why, nowMs);
+    this.#shed(request, nowMs);
+  }
+
+  #sendSuspect(model: ModelVersion, nowMs: number): boolean {
+    const slot = chooseLoneSlot(model, this.#reserved.workers);
+    const suspect = slot === undefined ? undefined : model.suspects.pop();
+    if (slot === undefined || suspect === undefined) return false;
+    const batch = this.#dispatch([suspect], slot, nowMs);
+    explainSuspect(batch);
+    this.#observer.batchSent(batch, "idle");
+    return true;
+  }
+
+  #dispatch(requests: readonly Request[], slot: Slot, nowMs: number): Batch {
+    const batch = formBatch({ id: ++this.#batches, slot, requests }, nowMs);
+    for (const request of requests) {
+      request.queueMs += nowMs - request.sinceMs;
+      request.sinceMs = nowMs;
+      request.state = "dispatched";
+      request.model.tenants[request.classIndex]!.leaves(request);
+      request.batch = batch;
+      request.attempts++;
+    }
+    batch.model.lastDispatchMs = nowMs;
+    this.#send(batch);
+    return batch;
+  }
+
+  #send(batch: Batch): void {
+    const { model, slot } = batch;
+    slot.worker.take(batch);
+    this.#hedging.sent(batch);
+    chargeFor(batch);
+    if (this.#isShared) moveFurthest(model);
+    this.#outbox.send(slot.worker, jobMessage(batch));
+  }
+
+  #retire(batch: Batch, nowMs: number): void {
+    batch.slot.worker.retire(batch, nowMs);
+    this.#hedging.gone(batch, nowMs);
+  }
+
+  /** Tells the worker of the other run of a request that it was answered by this one. */
+  #callOff(request: Request, answered: Batch): void {
+    const { batch, hedge } = request;
+    if (batch === undefined || hedge === undefined) return;
+    this.#cancelRun(request, answered === batch ? hedge : batch);
+    if (answered !== hedge) return;
+    request.retryMs += hedge.dispatchedMs - request.sinceMs;
+    this.#observer.hedged(request.model, "won");
+  }
+
+  #cancelRun(request: Request, batch: Batch | undefined): void {
+    if (batch === undefined) return;
+    this.#outbox.cancel(batch.slot.worker, { batch: batch.id, request: batch.requests.indexOf(request) });
+  }
+
+  #redeliver(batch: Batch, mayHaveRun: boolean, nowMs: number): void {
+    this.#retire(batch, nowMs);
+    batch.model.decisions.ended(batch.decision, "lost");
+    for (const request of batch.requests) {
+      if (!isOf(batch, request)) continue;
+      if (mayHaveRun) {
+        request.failures++;
+        if (request.alone) {
+          // Two runs at one time, in company: whose fault it was is not certain.
+          const code = batch.isIsolated ? "poison" : "worker_lost";
+          this.#reject(request, code, "two workers were lost while they ran this request");
+          continue;
+        }
+        if ((request.item.flags & REQUEST_FLAGS.noRetry) !== 0) {
+          this.#reject(request, "worker_lost", "the worker was lost, and the request may not run twice");
+          continue;
+        }
+        request.alone = true;
+      }
+      if (!leaveToOther(batch, request)) this.#requeue(request, "worker_lost", nowMs);
+    }
+  }
+
+  #enqueue(request: Request): void {
+    request.model[lineOf(request)].push(request);
+    if (this.#waiting.has(request.model)) return;
+    this.#waiting.add(request.model);
+    request.model.fairShare.wakes();
+  }
+
+  #requeue(request: Request, reason: RetryReason, nowMs: number): void {
+    this.#observer.retried(request.model, reason);
+    request.retryMs += nowMs - request.sinceMs;
+    request.sinceMs = nowMs;
+    request.state = "queued";
+    request.batch = undefined;
+    this.#enqueue(request);
+  }
+
+  /** Nobody wants the answer any more: it leaves the queue, or its worker is told. */
+  #abandon(request: Request, nowMs: number): void {
+    const { batch } = request;
+    if (batch === undefined) request.model[lineOf(request)].remove(request);
+    else {
+      this.#cancelRun(request, batch);
+      this.#cancelRun(request, request.hedge);
+    }
+    this.#end(request);
+    this.#observer.cancelled(request, nowMs);
+    request.model.totals.failed(request);
+  }
+
+  #reject(request: Request, code: ErrorCode, text: string): void {
+    this.#end(request);
+    this.#observer.rejected(request, code);
+    request.model.totals.failed(request);
+    this.#outbox.reject(request.gateway, rejectItem(request, { code, text }));
+  }
+
+  #end(request: Request): void {
+    request.state = "ended";
+    request.batch = undefined;
+    request.hedge = undefined;
+    request.gateway.requests.delete(request.item.request);
+    request.model.open--;
+    request.model.tenants[request.classIndex]!.refund(request);
+    this.#admission.ended(request.item);
+  }
+}
+
+/** Requests of the class and bucket of a request that waits, itself included. */
+function waitingWith({ model, classIndex, bucket }: Request): number {
+  return model.backlog.ofClass(classIndex).inBucket(bucket)?.length ?? 0;
+}
+
+function lineOf(request: Request): Line["line"] {
+  return request.alone ? "suspects" : "backlog";
+}

@@ -1,0 +1,80 @@
+import { classOf, type SubmitItem } from "@millrace/protocol";
+import type { Account, Classed } from "@millrace/scheduling";
+import type { GatewaySession } from "../sessions/gateway-session.ts";
+import type { ModelVersion } from "../models/model-version.ts";
+import type { Batch } from "../sessions/worker-session.ts";
+
+/**
+ * Where a request is in the broker.
+ *
+ * - `queued`: in the backlog of its model version.
+ * - `dispatched`: in a batch that a worker has. Back to `queued` when the worker hands it back or is lost.
+ * - `ended`: answered, refused or cancelled; final. What still arrives for it is dropped.
+ */
+export type RequestState = "queued" | "dispatched" | "ended";
+
+/** A request as the broker holds it, from SUBMIT to its one answer. Payloads are never decoded. */
+export type Request = Classed & {
+  readonly gateway: GatewaySession;
+  readonly model: ModelVersion;
+  readonly item: SubmitItem;
+  /** When it came, on the broker's clock. */
+  readonly receivedMs: number;
+  state: RequestState;
+  /** The batch that it is in while `dispatched`. */
+  batch: Batch | undefined;
+  /** Its second run, while there is one. */
+  hedge: Batch | undefined;
+  /** Since when it is in the present state, on the broker's clock. */
+  sinceMs: number;
+  /** Time in the queue, over all attempts. */
+  queueMs: number;
+  /** Time in attempts that failed. */
+  retryMs: number;
+  /** How often it was sent to a worker, and how many of these attempts failed. */
+  attempts: number;
+  failures: number;
+  /** A suspect: it was on a worker that was lost, and runs alone from then on. */
+  alone: boolean;
+  /** Where its tenant's share is counted while it waits for the first time; kept by `TenantShares`. */
+  account: Account<Request> | undefined;
+  start: number;
+  newer: Request | undefined;
+  older: Request | undefined;
+};
+
+/** What a request keeps in memory: its payload and the descriptors that are only passed on. */
+export function heldBytesOf({ payload, tensors, trace }: SubmitItem): number {
+  return payload.byteLength + tensors.byteLength + trace.byteLength;
+}
+
+export function createRequest(
+  { gateway, model, item }: Pick<Request, "gateway" | "model" | "item">,
+  nowMs: number,
+): Request {
+  return {
+    gateway,
+    model,
+    item,
+    bucket: item.bucket,
+    classIndex: classOf(item.priority),
+    rows: item.rows,
+    bytes: item.payload.byteLength,
+    deadlineMs: nowMs + item.budgetUs / 1000,
+    queueIndex: -1,
+    receivedMs: nowMs,
+    state: "queued",
+    batch: undefined,
+    hedge: undefined,
+    sinceMs: nowMs,
+    queueMs: 0,
+    retryMs: 0,
+    attempts: 0,
+    failures: 0,
+    alone: false,
+    account: undefined,
+    start: 0,
+    newer: undefined,
+    older: undefined,
+  };
+}
