@@ -74,9 +74,19 @@ export class Backlog<T extends Classed> {
 
   /** Rows that leave before an entry of that class and deadline that comes now. */
   rowsBefore(classIndex: number, deadlineMs: number): number {
-    let rows = this.#queues[classIndex]!.order?.rowsBefore(deadlineMs) ?? 0;
+    const own = this.#queues[classIndex]!.order?.rowsBefore(deadlineMs) ?? 0;
+    return own + this.urgentRowsBefore(classIndex, own);
+  }
+
+  /**
+   * Rows of more urgent classes that leave before an entry of a class that has so many of its own before it: all that wait, but no
+   * more than the class's share leaves to others meanwhile, and the batch that may go before its turn.
+   */
+  urgentRowsBefore(classIndex: number, ownRows: number): number {
+    let rows = 0;
     for (let index = 0; index < classIndex; index++) rows += this.#queues[index]!.rows;
-    return rows;
+    if (rows === 0) return 0;
+    return Math.min(rows, this.#shares.othersBeside(classIndex, ownRows + this.turnRows) + this.turnRows);
   }
 
   push(entry: T): void {

@@ -25,6 +25,12 @@ export class ClassShares {
     return !this.#wasTurn && rows > 0 && this.#owed[index]! + ROUNDING >= rows;
   }
 
+  /** How many rows others get while a class that waits gets so many, in the long run. */
+  othersBeside(index: number, rows: number): number {
+    const share = this.#shares[index]!;
+    return Math.ceil((rows * (1 - share)) / share);
+  }
+
   /** A batch has left. `rows`: of each class in it; `waits`: whether rows of the class waited when it left. */
   took(rows: readonly number[], batch: { readonly waits: (index: number) => boolean; readonly isTurn: boolean }): void {
     const sum = rows.reduce((a, b) => a + b, 0);

@@ -215,11 +215,12 @@ function latenessOf(model: ModelVersion, item: SubmitItem, nowMs: number): Laten
   const byMs = lateBehind(aheadRows);
   if (byMs > 0) return { why: "late", byMs, untilMs: deadlineMs, aheadRows, lateBehind };
   const { order } = backlog.ofClass(classIndex);
-  const urgentRows = backlog.rowsBefore(classIndex, -Infinity);
   let delayedByMs = 0;
   const delayed = order?.firstMisfit(deadlineMs, (rows, dueMs) => {
     const leftMs = dueMs - nowMs;
-    delayedByMs = finishMs(urgentRows + rows + item.rows - 1) + model.lateMargin.of(leftMs) - leftMs;
+    const ownRows = rows + item.rows - 1;
+    delayedByMs =
+      finishMs(ownRows + backlog.urgentRowsBefore(classIndex, ownRows)) + model.lateMargin.of(leftMs) - leftMs;
     return delayedByMs <= 0;
   });
   if (delayed === undefined) return undefined;
