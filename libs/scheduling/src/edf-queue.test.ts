@@ -71,8 +71,9 @@ test("the first that does not fit is found, whatever stands before it", () => {
       maxLength: 300,
     }),
     fromMs: fc.nat(1_000),
-    rowMs: fc.double({ min: 0, max: 10, noNaN: true }),
-    startMs: fc.double({ min: -100, max: 500, noNaN: true }),
+    // Evenly: what arbitrary doubles make is mostly next to nothing, and all fits.
+    rowMs: fc.nat(100).map((tenths) => tenths / 10),
+    startMs: fc.integer({ min: -100, max: 500 }),
   });
   let found = 0;
   fc.assert(
