@@ -1,4 +1,5 @@
 import { Pace, unusualRatio } from "./pace.ts";
+import { indexIn } from "./sorted.ts";
 
 /** How many of the latest samples of one batch size count. */
 export const CURVE_SAMPLES = 64;
@@ -191,18 +192,6 @@ function seedTime({ q50Ms, q95Ms }: Prediction, rank: number, count: number): nu
 function stepOf(rows: number): number {
   const step = 2 ** Math.max(0, Math.floor(Math.log2(rows)) - 5);
   return Math.round(rows / step) * step;
-}
-
-/** The first position whose value is at least `value`; the length if there is none. */
-function indexIn(sorted: readonly number[], value: number): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (sorted[middle]! < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
 
 /** The first position with at least `rows` rows; the length if there is none. */

@@ -1,3 +1,5 @@
+import { indexIn } from "./sorted.ts";
+
 /** Batches that count, the latest. */
 const BATCHES = 256;
 
@@ -39,16 +41,4 @@ export class LateMargin {
   of(budgetMs: number): number {
     return Math.min(this.ms, BUDGET_SHARE_MAX * budgetMs);
   }
-}
-
-/** The first position whose value is at least `value`; the length if there is none. */
-function indexIn(sorted: readonly number[], value: number): number {
-  let low = 0;
-  let high = sorted.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    if (sorted[middle]! < value) low = middle + 1;
-    else high = middle;
-  }
-  return low;
 }
