@@ -54,6 +54,14 @@ test.each([
   expect(bodiesThatKnow(text).read(Buffer.from(text), model)).toBeUndefined();
 });
 
+test("models whose requests come in turn are learned one like the other", () => {
+  const bodies = new RepeatedBodies<OipRequest>();
+  const models = Array.from({ length: 16 }, () => testModel());
+  const body = Buffer.from(bodyOf("[1,2,3,4]"));
+  for (const each of models) bodies.learn(body, each, parse(body) as OipRequest);
+  expect(models.map((each) => bodies.read(body, each))).toEqual(models.map(() => parse(body)));
+});
+
 test("what is known of one model is not used for another", () => {
   const text = bodyOf("[1,2,3,4]");
   expect(bodiesThatKnow(text).read(Buffer.from(text), testModel())).toBeUndefined();

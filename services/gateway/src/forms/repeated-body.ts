@@ -19,20 +19,22 @@ type Envelope<Request> = {
   readonly request: Request;
 };
 
-/** Of the bodies that do not fit the envelope one in this many may become the new one: to learn takes as long as to read. */
+/** Of a model's bodies that do not fit its envelope one in this many may become the new one: to learn takes as long as to read. */
 const LEARN_ONE_IN = 16;
+
+/** What is remembered of one model. */
+type Memory<Request> = { envelope: Envelope<Request> | undefined; missed: number };
 
 /** What stands around the numbers is kept in memory for each model, so it must be short. */
 const ENVELOPE_BYTES_MAX = 64 * 1024;
 
 /** What is remembered of one form's requests. Pure but for its memory of one body a model. */
 export class RepeatedBodies<Request extends InputSet> {
-  readonly #envelopes = new WeakMap<ModelDescription, Envelope<Request>>();
-  #missed = 0;
+  readonly #memories = new WeakMap<ModelDescription, Memory<Request>>();
 
   /** The request in a body, if it is as the last but for its numbers; else undefined. O(bytes). */
   read(body: Buffer, model: ModelDescription): Request | undefined {
-    const envelope = this.#envelopes.get(model);
+    const envelope = this.#memories.get(model)?.envelope;
     if (envelope === undefined) return undefined;
     const { head, tail, count, request } = envelope;
     const end = body.length - tail.length;
@@ -46,9 +48,9 @@ export class RepeatedBodies<Request extends InputSet> {
 
   /** Takes note of a body that `read` did not know, and of what the form has read it to. */
   learn(body: Buffer, model: ModelDescription, request: Request): void {
-    if (this.#missed++ % LEARN_ONE_IN !== 0) return;
-    const envelope = envelopeOf(body, request);
-    if (envelope !== undefined) this.#envelopes.set(model, envelope);
+    let memory = this.#memories.get(model);
+    if (memory === undefined) this.#memories.set(model, (memory = { envelope: undefined, missed: 0 }));
+    if (memory.missed++ % LEARN_ONE_IN === 0) memory.envelope = envelopeOf(body, request) ?? memory.envelope;
   }
 }
 
