@@ -118,6 +118,19 @@ test("models that cannot take requests are refused at once, with the reason", as
   expect(inference.submitted).toBe(0);
 });
 
+test("while no worker has told of a model nobody can say that there is none: 503, on every route", async () => {
+  const app = appOf(new EchoInference([]));
+  const expected = { error: "no worker has told of a model yet", code: "unavailable" };
+  for (const path of ["/v2/models/echo/infer", "/predict/echo", "/predict", "/v1/models/echo:predict"]) {
+    const { status, headers, body } = await post(app, path, inferBody());
+    expect([path, status, headers.get("retry-after"), body]).toEqual([path, 503, "1", expected]);
+  }
+  for (const path of ["/v2/models/echo", "/v2/models/echo/ready", "/v2/models/echo/config", "/v1/models/echo"]) {
+    const { status, headers, body } = await ask(app, path);
+    expect([path, status, headers.get("retry-after"), body]).toEqual([path, 503, "1", expected]);
+  }
+});
+
 test("predict: the named model, the only one, the default, or a list of the choices", async () => {
   const one = appOf();
   const { body, headers } = await post(one, "/predict", `{"data":[1,2,3,4],"request_id":"r1"}`);
@@ -253,6 +266,48 @@ test("an answer that JSON cannot carry is an error of the model", async () => {
   };
   const { status, body } = await infer(appOf(inference));
   expect([status, body.code]).toEqual([500, "output_not_json"]);
+});
+
+test("an output that travels as bytes only is refused in JSON, before the run, and answered as bytes", async () => {
+  const outputs = [
+    { name: "half", datatype: "FP16", shape: [-1, 8] },
+    { name: "y", datatype: "FP32", shape: [-1, 4] },
+  ] as const;
+  const inference = new EchoInference([testModel({ outputs })]);
+  inference.respond = (request) => {
+    const answer = echoOf(request);
+    const [half, y] = answer.ok ? answer.outputs : [];
+    return answer.ok ? { ...answer, outputs: [{ ...half!, shape: [1, 8] }, y!] } : answer;
+  };
+  const app = appOf(inference);
+  const error =
+    'output "half" is FP16, which JSON cannot carry: ask for it as bytes, with "parameters": {"binary_data": true}, at /v2/models/NAME/infer';
+  const refused = [
+    infer(app),
+    infer(app, inferBody(undefined, { outputs: [] })),
+    infer(app, inferBody(undefined, { outputs: [{ name: "y" }, { name: "half" }] })),
+    infer(
+      app,
+      inferBody(undefined, {
+        outputs: [{ name: "half", parameters: { binary_data: false } }],
+        parameters: { binary_data_output: true },
+      }),
+    ),
+    post(app, "/predict/echo", '{"data":[1,2,3,4]}'),
+    post(app, "/v1/models/echo:predict", '{"instances":[[1,2,3,4]]}'),
+  ];
+  for (const { status, body } of await Promise.all(refused)) {
+    expect([status, body]).toEqual([400, { error, code: "invalid_datatype" }]);
+  }
+  expect(inference.submitted).toBe(0);
+  expect((await infer(app, inferBody(undefined, { outputs: [{ name: "y" }] }))).status).toBe(200);
+  for (const asked of [
+    { outputs: [{ name: "half", parameters: { binary_data: true } }] },
+    { parameters: { binary_data_output: true } },
+  ]) {
+    const response = await app.request("/v2/models/echo/infer", { method: "POST", body: inferBody(undefined, asked) });
+    expect([response.status, response.headers.get("content-type")]).toEqual([200, "application/octet-stream"]);
+  }
 });
 
 test("an answer that no string holds is too large; any other error of range is a defect, and reported", async () => {

@@ -212,7 +212,7 @@ function checkData(model: AssembleModel, tensor: TensorHeader, data: Uint8Array)
   return undefined;
 }
 
-/** Whether onnxruntime can hold the elements: it replaces what is not UTF-8, and cuts a text at a zero byte. */
+/** Whether onnxruntime can be given the elements: its binding takes strings alone, and cuts each at its first zero. */
 function areTexts(data: Uint8Array, count: number): boolean {
   const texts = decodeStrings(data, count);
   return texts !== undefined && texts.every((text) => !text.includes("\0"));

@@ -1,5 +1,12 @@
 import { performance } from "node:perf_hooks";
-import { type Content, type Message, type MessageOf, type ModelTotals, PING_EVERY_MS } from "@millrace/protocol";
+import {
+  type Content,
+  ERROR_CODES,
+  type Message,
+  type MessageOf,
+  type ModelTotals,
+  PING_EVERY_MS,
+} from "@millrace/protocol";
 import type { LinkMetrics, Logger } from "@millrace/runtime";
 import { BrokerLinks, type BrokerLinksOptions } from "@millrace/transport";
 import { WHEEL_GRAIN_MS } from "./deadline-wheel.ts";
@@ -227,8 +234,27 @@ export class BrokerInference implements Inference {
     this.#queueFlush();
   }
 
+  /** One answer that somebody throws at must not take along the others of its message; whoever has not passed it on hears `internal`. */
   #answer(endings: readonly Ending[]): void {
-    for (const { pending, answer } of endings) pending.onAnswer(answer);
+    for (const { pending, answer } of endings) {
+      try {
+        pending.onAnswer(answer);
+      } catch (error) {
+        this.#onDefect(pending, answer, error);
+      }
+    }
+  }
+
+  #onDefect({ request, onAnswer }: Ending["pending"], { stages }: InferenceAnswer, error: unknown): void {
+    const { logger } = this.#options;
+    const id = { "http.request.id": request.requestId };
+    logger.error({ ...id, error }, "an answer met a defect");
+    const message = ERROR_CODES.internal.meaning;
+    try {
+      onAnswer({ ok: false, code: "internal", message, retryAfterMs: 0, stages });
+    } catch (again) {
+      logger.error({ ...id, error: again }, "a request is left without an answer, by a defect");
+    }
   }
 }
 

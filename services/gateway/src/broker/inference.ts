@@ -69,7 +69,8 @@ export type InferenceAnswer =
 export interface Inference {
   readonly models: ModelTable;
   /**
-   * Takes a request. `onAnswer` is called exactly once, later, never during this call. Returns a handle for `cancel`.
+   * Takes a request. `onAnswer` is called exactly once, later, never during this call; once more, with `internal`, only if it throws.
+   * Returns a handle for `cancel`.
    */
   submit(request: InferenceRequest, onAnswer: (answer: InferenceAnswer) => void): number;
   /** The client went away: forgets the request and cancels it downstream; `onAnswer` is then not called. */

@@ -83,8 +83,9 @@ export class SplitInference implements Inference {
     split.outputs[index] = answer.outputs;
     split.open--;
     if (split.open > 0 || split.state === "failing") return;
+    const joined = answerOf(split, answer);
     this.#end(handle, split);
-    split.onAnswer(answerOf(split, answer));
+    split.onAnswer(joined);
   }
 
   #onFailure(handle: number, split: Split, failure: Failure): void {

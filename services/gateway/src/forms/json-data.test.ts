@@ -1,4 +1,4 @@
-import { DATATYPES, type Datatype, elementCount } from "@millrace/protocol";
+import { DATATYPES, type Datatype, elementCount, type Tensor } from "@millrace/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseExact } from "./exact-integer.ts";
@@ -182,6 +182,21 @@ test("what JSON cannot carry is refused on the way out", () => {
   expect(tensor("BYTES", Uint8Array.of(1, 0, 0, 0, 0xff))).toMatch(/^output_not_json/);
   expect(tensor("FP32", Float32Array.of(1, 2).buffer)).toBe('internal: output "y": shape [1] needs 4 bytes, has 8');
   expect(tensor("INT64", BigInt64Array.of(2n ** 63n - 1n, 1n).buffer, [2])).toBe("[9223372036854775807,1]");
+});
+
+test("zeros keep their sign, in a form that no parser takes for an integer", () => {
+  const values = [-0, 0, 1.5, -0, 1e21, 5e-324, -1];
+  const tensor = (datatype: "FP32" | "FP64", given: { buffer: ArrayBuffer }): Tensor => ({
+    name: "y",
+    datatype,
+    shape: [1, values.length],
+    data: new Uint8Array(given.buffer),
+  });
+  expect(flatText(tensor("FP64", Float64Array.from(values)))).toBe("[-0.0,0,1.5,-0.0,1e+21,5e-324,-1]");
+  expect(nestedText(tensor("FP64", Float64Array.from(values)))).toBe("[[-0.0,0,1.5,-0.0,1e+21,5e-324,-1]]");
+  expect(JSON.parse(flatText(tensor("FP32", Float32Array.from(values))) as string)).toEqual([
+    ...Float32Array.from(values),
+  ]);
 });
 
 test("every datatype that JSON carries has elements here", () => {

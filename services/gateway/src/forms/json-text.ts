@@ -103,7 +103,7 @@ function numbersOf(tensor: Tensor, count: number): Elements | Refusal {
   const { datatype } = tensor;
   if (datatype === "FP32" || datatype === "FP64") return floatsOf(tensor, count);
   if (datatype === "INT64" || datatype === "UINT64") return longsOf(tensor, count);
-  if (datatype === "FP16" || datatype === "BF16" || datatype === "BYTES") {
+  if (!DATATYPES[datatype].json) {
     return notJson(tensor, `${datatype} elements, which travel in binary form only`);
   }
   const view = viewOf(datatype, tensor.data, count);
@@ -120,12 +120,19 @@ function floatsOf(tensor: Tensor, count: number): Elements | Refusal {
       ? new Float32Array(data.buffer, data.byteOffset, count)
       : new Float64Array(data.buffer, data.byteOffset, count);
   const values: number[] = [];
+  let hasNegativeZero = false;
   for (let i = 0; i < count; i++) {
     const value = view[i] ?? 0;
     if (!Number.isFinite(value)) return notJson(tensor, `${value} at element ${i}`);
+    if (Object.is(value, -0)) hasNegativeZero = true;
     values.push(value);
   }
-  return { values };
+  return hasNegativeZero ? { texts: values.map(floatText) } : { values };
+}
+
+/** As JSON.stringify has it, but for the sign of zero: "-0" would be an integer to many parsers, which has none. Triton writes "-0.0", too. */
+function floatText(value: number): string {
+  return Object.is(value, -0) ? "-0.0" : String(value);
 }
 
 /** 64-bit integers: numbers where all are safe, which is the common and fast case, else their exact digits. */

@@ -1,5 +1,6 @@
 import type { ModelDescription } from "@millrace/protocol";
 import { isObject } from "./json-body.ts";
+import { refuseBytesOnly, refuseBytesOnlyOutputs } from "./json-outputs.ts";
 import { describe, quote, Refusal } from "../http/refusal.ts";
 import { unknownName } from "./tensor-names.ts";
 
@@ -26,11 +27,11 @@ const ALL_BINARY_OUTPUTS: OutputChoice = { names: [], forms: [], rest: BINARY_FO
 
 /**
  * Reads "outputs" of a request; `isBinary` is the request's `binary_data_output`, which holds for outputs that say nothing (as
- * the extension's text has it; Triton's code answers those in JSON).
+ * the extension's text has it; Triton's code answers those in JSON). Refuses what cannot travel in the form that is asked for.
  */
 export function readOutputs(given: unknown, model: ModelDescription, isBinary: boolean): OutputChoice | Refusal {
   const all = isBinary ? ALL_BINARY_OUTPUTS : ALL_JSON_OUTPUTS;
-  if (given === undefined) return all;
+  if (given === undefined) return (isBinary ? undefined : refuseBytesOnlyOutputs(model)) ?? all;
   if (!Array.isArray(given)) {
     return new Refusal("invalid_request", `"outputs" must be an array, it is ${describe(given)}`);
   }
@@ -41,15 +42,19 @@ export function readOutputs(given: unknown, model: ModelDescription, isBinary: b
       return new Refusal("invalid_request", `outputs[${names.length}] must be an object with a "name"`);
     }
     const { name } = output;
-    if (!model.outputs.some((spec) => spec.name === name)) return unknownName("output", name, model.outputs);
+    const spec = model.outputs.find((one) => one.name === name);
+    if (spec === undefined) return unknownName("output", name, model.outputs);
     if (names.includes(name)) return new Refusal("invalid_request", `output ${quote(name)} is asked for twice`);
     const parameters = output.parameters ?? undefined;
     const form = parameters === undefined ? all.rest : readForm(name, parameters, all.rest);
     if (form instanceof Refusal) return form;
+    const refusal = form.isBinary || form.classes > 0 ? undefined : refuseBytesOnly(spec);
+    if (refusal !== undefined) return refusal;
     names.push(name);
     forms.push(form);
   }
-  return { names, forms, rest: all.rest };
+  const refusal = names.length > 0 || isBinary ? undefined : refuseBytesOnlyOutputs(model);
+  return refusal ?? { names, forms, rest: all.rest };
 }
 
 function readForm(name: string, parameters: unknown, rest: OutputForm): OutputForm | Refusal {

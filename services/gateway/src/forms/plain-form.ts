@@ -2,6 +2,7 @@ import { elementCount, FREE, type ModelDescription, type Tensor, type TensorSpec
 import { assembleInputs, checkShape, type InputSet, isOptional } from "./input-set.ts";
 import { buildFromJson, isObject, textOf } from "./json-body.ts";
 import { encodeData, NEEDS_EXACT } from "./json-data.ts";
+import { refuseBytesOnlyOutputs } from "./json-outputs.ts";
 import { nestedText } from "./json-text.ts";
 import { sizesOf } from "./nesting.ts";
 import { outputNamed } from "./oip-response.ts";
@@ -27,7 +28,7 @@ export type PlainRequest = InputSet & {
 /** Reads a request from a body. Never throws; every fault of the client's becomes a Refusal that names it. */
 export function parsePlainRequest(body: Buffer, model: ModelDescription): PlainRequest | Refusal {
   const text = textOf(body);
-  return text instanceof Refusal ? text : buildFromJson(text, model, buildRequest);
+  return text instanceof Refusal ? text : (refuseBytesOnlyOutputs(model) ?? buildFromJson(text, model, buildRequest));
 }
 
 function buildRequest(root: unknown, model: ModelDescription): PlainRequest | Refusal | typeof NEEDS_EXACT {

@@ -2,6 +2,7 @@ import type { ModelDescription, Tensor, TensorSpec } from "@millrace/protocol";
 import { assembleInputs, checkShape, type InputSet, isOptional } from "./input-set.ts";
 import { buildFromJson, isObject, textOf } from "./json-body.ts";
 import { encodeData, NEEDS_EXACT } from "./json-data.ts";
+import { refuseBytesOnlyOutputs } from "./json-outputs.ts";
 import { nestedRows, nestedText } from "./json-text.ts";
 import { sizesOf } from "./nesting.ts";
 import { outputNamed } from "./oip-response.ts";
@@ -29,7 +30,7 @@ const BYTES_SUFFIX = "_bytes";
 /** Reads a request from a body. Never throws; every fault of the client's becomes a Refusal that names it. */
 export function parseTfsRequest(body: Buffer, model: ModelDescription): TfsRequest | Refusal {
   const text = textOf(body);
-  return text instanceof Refusal ? text : buildFromJson(text, model, buildRequest);
+  return text instanceof Refusal ? text : (refuseBytesOnlyOutputs(model) ?? buildFromJson(text, model, buildRequest));
 }
 
 function buildRequest(root: unknown, model: ModelDescription): TfsRequest | Refusal | typeof NEEDS_EXACT {

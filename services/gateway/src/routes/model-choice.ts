@@ -7,7 +7,7 @@ const LISTED_NAMES_MAX = 16;
 
 /**
  * The model that a request asks for, if it can take requests now: else `model_not_found`, `model_not_ready` (with its reason)
- * or `unavailable` (no worker serves it, or the gateway knows no models at all yet). version "" = the default.
+ * or `unavailable` (no worker serves it, or no model is known at all yet). version "" = the default.
  */
 export function findServing(inference: Inference, name: string, version: string): ModelDescription | Refusal {
   const known = findModel(inference, name, version);
@@ -26,13 +26,22 @@ export function findModel(
 ): { readonly model: ModelDescription; readonly workers: number } | Refusal {
   const known = inference.models.find(name, version);
   if (known !== undefined) return known;
-  const reason = inference.unreadyReason();
-  if (reason !== "") return new Refusal("unavailable", `the gateway is not ready: ${reason}`);
+  if (inference.unreadyReason() !== "" || inference.models.list().length === 0) return unknowable(inference);
   const isKnown = version !== "" && inference.models.find(name) !== undefined;
   return new Refusal(
     "model_not_found",
     isKnown ? `model ${quote(name)} has no version ${quote(version)}` : `no model ${quote(name)}`,
   );
+}
+
+/**
+ * The refusal where nobody can say which models there are: no broker tells, or no worker has told it of any, because the first one
+ * still loads them. A 404 would tell clients to give up.
+ */
+function unknowable(inference: Inference): Refusal {
+  const reason = inference.unreadyReason();
+  const text = reason === "" ? "no worker has told of a model yet" : `the gateway is not ready: ${reason}`;
+  return new Refusal("unavailable", text);
 }
 
 /** The refusal of a model that is there and does not serve. */
@@ -46,10 +55,7 @@ export function chooseModelName(inference: Inference, defaultModel: string): str
   if (defaultModel !== "") return defaultModel;
   const names = [...new Set(inference.models.list().map(({ model }) => model.name))];
   const [only] = names;
-  if (only === undefined) {
-    const reason = inference.unreadyReason();
-    return new Refusal("unavailable", reason === "" ? "no model is served" : `the gateway is not ready: ${reason}`);
-  }
+  if (only === undefined) return unknowable(inference);
   if (names.length === 1) return only;
   const listed = names.toSorted().slice(0, LISTED_NAMES_MAX).map(quote).join(", ");
   const more = names.length > LISTED_NAMES_MAX ? ` and ${names.length - LISTED_NAMES_MAX} more` : "";
