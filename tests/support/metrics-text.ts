@@ -25,14 +25,19 @@ export async function readMetrics(admin: string): Promise<MetricSample[]> {
   return parseMetrics(await response.text());
 }
 
-/** The sum of the samples of a name that have these labels. */
+/**
+ * The sum of the samples of a name that have these labels.
+ * @throws {RangeError} where there is no sample of the name at all: 0 would be the sum of a metric that does not exist.
+ */
 export function sumOf(
   samples: readonly MetricSample[],
   name: string,
   labels: Readonly<Record<string, string>> = {},
 ): number {
+  const named = samples.filter((sample) => sample.name === name);
+  if (named.length === 0) throw new RangeError(`there is no metric ${name}`);
   const wanted = Object.entries(labels);
-  return samples
-    .filter((sample) => sample.name === name && wanted.every(([label, value]) => sample.labels[label] === value))
+  return named
+    .filter((sample) => wanted.every(([label, value]) => sample.labels[label] === value))
     .reduce((sum, { value }) => sum + value, 0);
 }

@@ -65,6 +65,7 @@ test("a list is split at commas", () => {
 
 test.each([
   [["--nope", "1"], {}, "unknown option --nope"],
+  [["--hsot", "1"], {}, "did you mean --host?"],
   [["--request-timeout", "1"], {}, "did you mean --request-timeout-ms?"],
   [["stray"], {}, 'unexpected argument "stray"'],
   [["--host", "a", "--host", "b"], {}, "--host is given twice"],
@@ -85,6 +86,13 @@ test.each([
   const refused = (): unknown => load(argv, env);
   expect(refused).toThrow(OptionError);
   expect(refused).toThrow(message);
+});
+
+test("what is like no name is not taken for one, however much of it all names have", () => {
+  for (const name of ["MILLRACE_FOO", "MILLRACE_XX"]) {
+    const refused = (): unknown => load([], { [name]: "1" });
+    expect(refused).toThrow(new OptionError(`unknown environment variable ${name}`));
+  }
 });
 
 test("the reference has a row per option, in order", () => {

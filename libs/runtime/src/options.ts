@@ -230,27 +230,34 @@ function unknownVariable(variable: string, known: readonly string[]): string {
   return `unknown environment variable ${variable}${suggestion(variable, known)}${hint}`;
 }
 
-/** ` (did you mean X?)` where one known name is close, else "". */
+/** ` (did you mean X?)` where one known name is close, apart from what all of them begin with, else "". */
 function suggestion(name: string, known: readonly string[]): string {
+  const [bare, ...bares] = [name, ...known].map((text) => text.replace(COMMON_START, ""));
   let best = "";
-  let bestDistance = 1 + Math.min(4, Math.floor(name.length / 4));
-  for (const candidate of known) {
-    const distance = editDistance(name, candidate);
-    if (distance < bestDistance) [best, bestDistance] = [candidate, distance];
+  let bestDistance = 1 + Math.min(4, Math.floor(bare!.length / 3));
+  for (const [at, candidate] of bares.entries()) {
+    const distance = editDistance(bare!, candidate);
+    if (distance < bestDistance) [best, bestDistance] = [known[at]!, distance];
   }
   return best === "" ? "" : ` (did you mean ${best}?)`;
 }
 
-/** Levenshtein distance, in O(a·b) time and O(b) memory. */
+const COMMON_START = new RegExp(`^(?:--|${ENVIRONMENT_PREFIX})`);
+
+/** Optimal string alignment: insertions, deletions, substitutions and swaps of neighbours; O(a·b) time, O(b) memory. */
 function editDistance(a: string, b: string): number {
+  let beforePrevious: number[] = [];
   let previous = Array.from({ length: b.length + 1 }, (_, column) => column);
   for (let row = 1; row <= a.length; row += 1) {
     const current = [row];
     for (let column = 1; column <= b.length; column += 1) {
-      const substitution = (previous[column - 1] ?? 0) + (a[row - 1] === b[column - 1] ? 0 : 1);
-      current.push(Math.min(substitution, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1));
+      const [here, there] = [a[row - 1], b[column - 1]];
+      const substitution = (previous[column - 1] ?? 0) + (here === there ? 0 : 1);
+      const isSwap = row > 1 && column > 1 && here === b[column - 2] && a[row - 2] === there;
+      const swap = isSwap ? (beforePrevious[column - 2] ?? 0) + 1 : Infinity;
+      current.push(Math.min(substitution, swap, (previous[column] ?? 0) + 1, (current[column - 1] ?? 0) + 1));
     }
-    previous = current;
+    [beforePrevious, previous] = [previous, current];
   }
   return previous[b.length] ?? 0;
 }

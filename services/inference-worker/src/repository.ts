@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { open, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { compareVersions } from "@millrace/protocol";
+import { OptionError } from "@millrace/runtime";
 import { DEFAULT_MANIFEST, type Manifest, MANIFEST_FILE, parseManifest } from "./manifest.ts";
 import type { ModelSource } from "./runner.ts";
 
@@ -57,14 +58,14 @@ type Place = { readonly name: string; readonly path: string; readonly version?: 
  * once, for its digest; holds none in memory.
  *
  * What cannot serve is in the list with state `failed`.
- * @throws Error when the folder itself cannot be read.
+ * @throws {OptionError} when the folder itself cannot be read.
  */
 export async function scanRepository(modelsDir: string): Promise<RepositoryModel[]> {
   let listing: Listing;
   try {
     listing = await list(modelsDir);
   } catch (error) {
-    throw new Error(`the models folder ${modelsDir} cannot be read: ${describeFileError(error)}`, { cause: error });
+    throw new OptionError(`--models ${modelsDir} cannot be read: ${describeFileError(error)}`);
   }
   const models: RepositoryModel[] = [];
   for (const file of listing.files.filter(isOnnx)) {
