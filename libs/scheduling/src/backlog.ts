@@ -41,8 +41,8 @@ export class Backlog<T extends Classed> {
   /** The entry whose deadline passes first, of all classes. */
   get earliest(): T | undefined {
     let earliest: T | undefined;
-    for (const { head } of this.#queues)
-      if (head !== undefined && (earliest === undefined || head.deadlineMs < earliest.deadlineMs)) earliest = head;
+    for (const { earliest: own } of this.#queues)
+      if (own !== undefined && (earliest === undefined || own.deadlineMs < earliest.deadlineMs)) earliest = own;
     return earliest;
   }
 

@@ -16,6 +16,10 @@ export class BucketQueue<T extends Bucketed> {
   readonly #byBucket = new Map<string, Lane<T>>();
   readonly #lanes = new EdfQueue<Lane<T>>();
   readonly #numbers = { last: 0 };
+  /** While set, loose entries leave after all others, the newest first; else by their deadlines, as these do. */
+  newestFirst = false;
+  /** The loose entries, the oldest first; undefined until there is one. */
+  #loose: EdfQueue<T> | undefined;
   /** The entries of all buckets; undefined while they had one at a time. */
   #all: EdfQueue<T> | undefined;
   #rows = 0;
@@ -26,13 +30,25 @@ export class BucketQueue<T extends Bucketed> {
   }
 
   /** The entry with the earliest deadline, over all buckets. */
-  get head(): T | undefined {
+  get earliest(): T | undefined {
     return this.#lanes.head?.entries.head;
+  }
+
+  /** The entry that leaves first. */
+  get head(): T | undefined {
+    const { earliest } = this;
+    return this.newestFirst && earliest?.isLoose === true ? this.#loose!.last : earliest;
   }
 
   /** Rows that wait in the bucket of the head: what the next batch can be made of. */
   get headRows(): number {
+    if (this.newestFirst) return this.inBucket(this.head?.bucket ?? "")?.rows ?? 0;
     return this.#lanes.head?.entries.rows ?? 0;
+  }
+
+  /** The loose entries, the oldest first. To look at, not to change. */
+  get loose(): EdfQueue<T> | undefined {
+    return this.#loose;
   }
 
   /** All entries by their deadlines, whatever their buckets. To look at, not to change. */
@@ -49,6 +65,7 @@ export class BucketQueue<T extends Bucketed> {
     const lane = this.#byBucket.get(entry.bucket) ?? this.#open(entry.bucket);
     lane.entries.push(entry);
     this.#all?.insert(entry);
+    if (entry.isLoose === true) (this.#loose ??= new EdfQueue()).insert(entry);
     this.#rows += entry.rows;
     this.#settle(lane, entry.bucket);
   }
@@ -58,6 +75,7 @@ export class BucketQueue<T extends Bucketed> {
     const lane = this.#byBucket.get(entry.bucket);
     if (lane === undefined || !lane.entries.remove(entry)) return false;
     this.#all?.remove(entry);
+    if (entry.isLoose === true) this.#loose!.remove(entry);
     this.#rows -= entry.rows;
     this.#settle(lane, entry.bucket);
     return true;
@@ -69,8 +87,10 @@ export class BucketQueue<T extends Bucketed> {
     if (lane === undefined) return batch;
     const rowsBefore = lane.entries.rows;
     const from = batch.length;
-    takeBatch(lane.entries, limits, batch);
+    takeBatch(lane.entries, this.newestFirst ? { ...limits, newestFirst: true } : limits, batch);
     if (this.#all !== undefined) for (let i = from; i < batch.length; i++) this.#all.remove(batch[i]!);
+    if (this.#loose !== undefined)
+      for (let i = from; i < batch.length; i++) if (batch[i]!.isLoose === true) this.#loose.remove(batch[i]!);
     this.#rows -= rowsBefore - lane.entries.rows;
     this.#settle(lane, bucket);
     return batch;

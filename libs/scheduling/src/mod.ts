@@ -20,6 +20,7 @@ export {
 export { type Bucketed, BucketQueue } from "./bucket-queue.ts";
 export { BusyShare } from "./busy-share.ts";
 export { ClassShares } from "./class-shares.ts";
+export { Codel, patienceMsOf, staleOf } from "./codel.ts";
 export { Curve, CURVE_SAMPLES, type CurvePoint, type Line, type Prediction } from "./curve.ts";
 export {
   type CurveOwner,

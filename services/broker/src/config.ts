@@ -53,6 +53,11 @@ export const OPTIONS = defineOptions({
     default: 0,
     doc: "Late batches that run a second time on an idle slot of another worker, at most this many in 100, while fewer than 70 % of the slots are busy; the first answer counts. 0: none.",
   },
+  looseBudgetMs: {
+    schema: z.number().int().min(0).max(3_600_000),
+    default: 10_000,
+    doc: "Requests with more time than this, in milliseconds, that are not of class batch: when their queue stands, the newest go first and the oldest are refused with 429; see docs/priorities.md. 0: each waits as long as it may.",
+  },
   queueRowsMax: {
     schema: z.number().int().min(1).max(10_000_000),
     default: 20_000,

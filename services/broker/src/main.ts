@@ -57,6 +57,7 @@ export async function main(argv: string[]): Promise<void> {
     weights: { classes: options.classWeights, tenants: new Map(options.tenantWeights.map(toTenantWeight)) },
     curves,
     hedgePercent: options.hedgePercent,
+    looseBudgetMs: options.looseBudgetMs || Infinity,
     queueRowsMax: options.queueRowsMax,
     queueBytesMax: options.queueBytesMax,
     slotsMax: SLOTS_MAX,

@@ -118,7 +118,15 @@ test("the last 1,024 are kept, whatever comes: the newest first, and what is ove
 /** Every word of `why`: the compiler asks for those that are new. */
 const REASONS: Readonly<
   Record<
-    BatchReason | HoldEnd | ShedReason | RefusalReason | DisplacementReason | "suspect" | "hedge" | "in_queue",
+    | BatchReason
+    | HoldEnd
+    | ShedReason
+    | RefusalReason
+    | DisplacementReason
+    | "suspect"
+    | "hedge"
+    | "codel"
+    | "in_queue",
     true
   >
 > = {
@@ -143,6 +151,7 @@ const REASONS: Readonly<
   bytes_full: true,
   late: true,
   would_delay: true,
+  codel: true,
   in_queue: true,
 };
 

@@ -1,7 +1,7 @@
 import { classOf, type ErrorCode, rowsOfRun, type SubmitItem } from "@millrace/protocol";
 import { entriesToYield, finishBehind, PROBE_AFTER_MS } from "@millrace/scheduling";
 import type { ModelVersion } from "../models/model-version.ts";
-import { heldBytesOf, type Request } from "./request.ts";
+import { heldBytesOf, isLooseFor, type Request } from "./request.ts";
 import { firstFreeSlot } from "./slot-choice.ts";
 
 export type AdmissionOptions = {
@@ -9,6 +9,8 @@ export type AdmissionOptions = {
   readonly queueRowsMax: number;
   /** Bytes of all requests that have not ended: their payloads and what else of them is passed on. */
   readonly queueBytesMax: number;
+  /** Budgets longer than this need not bind, in ms: see `isLooseFor`; default Infinity. */
+  readonly looseBudgetMs?: number;
 };
 
 /**
@@ -68,12 +70,14 @@ type Lateness = {
  */
 export class Admission {
   readonly #options: AdmissionOptions;
+  readonly #looseBudgetMs: number;
   #closed: Refusal | undefined;
   #heldBytes = 0;
   #open = 0;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
+    this.#looseBudgetMs = options.looseBudgetMs ?? Infinity;
   }
 
   /** Requests that have not ended. */
@@ -84,6 +88,11 @@ export class Admission {
   /** Refuses every new request from now on. */
   close(text: string): void {
     this.#closed = { code: "draining", text, why: "draining" };
+  }
+
+  /** For how long a request that is let in is loose, in ms; undefined: its budget binds. */
+  looseFor(model: ModelVersion, item: SubmitItem): number | undefined {
+    return isLooseFor(model, item, this.#looseBudgetMs) ? this.#looseBudgetMs : undefined;
   }
 
   took(item: SubmitItem): void {
@@ -106,7 +115,7 @@ export class Admission {
       return { code: "too_many_rows", text: `rows must be 1 to ${rowsMax}`, why: "too_many_rows" };
     const rows = model.queuedRows + item.rows - this.#options.queueRowsMax;
     const bytes = this.#heldBytes + heldBytesOf(item) - this.#options.queueBytesMax;
-    const lateness = latenessOf(model, item, nowMs);
+    const lateness = this.#latenessOf(model, item, nowMs);
     if (rows <= 0 && bytes <= 0)
       return lateness === undefined ? undefined : placeInTime(model, item, { lateness, room: NO_ROOM_WANTED });
     // Who would be late has to take a place before its own; these count for the bound, too.
@@ -123,11 +132,56 @@ export class Admission {
       retryAfterMs: model.drainTimeMs(),
     };
   }
+
+  /**
+   * Whether a new request would miss its budget behind what leaves before it, or make one of its class miss its own that waits behind it.
+   * Undefined if neither, or if nobody can tell. Also undefined where the model has not run for a while, and does not now: without a run a
+   * prediction that is wrong would stay so.
+   */
+  #latenessOf(model: ModelVersion, item: SubmitItem, nowMs: number): Lateness | undefined {
+    const { backlog } = model;
+    const budgetMs = item.budgetUs / 1000;
+    if (budgetMs > model.longestWaitMs(backlog.rows)) return undefined;
+    if (nowMs - model.lastDispatchMs > PROBE_AFTER_MS && !isOut(model)) return undefined;
+    const first = firstFreeSlot(model, nowMs);
+    // Idle, and nothing waits: whether it is worth a try is the plan's to say.
+    if (first === undefined || (backlog.rows === 0 && first.slot.batches.length === 0)) return undefined;
+    const { model: description, fingerprint } = first.slot.worker.models.get(model)!;
+    const curve = model.curve(item.bucket, fingerprint);
+    const finishMs = finishBehind({
+      rows: item.rows,
+      rowsMax: rowsOfRun(description, item),
+      slots: model.slots,
+      freeInMs: first.freeInMs,
+      predict: (rows) => curve.predict(rows),
+    });
+    if (finishMs === undefined) return undefined;
+    const lateBehind = (aheadRows: number): number => finishMs(aheadRows) + model.lateMargin.of(budgetMs) - budgetMs;
+    const classIndex = classOf(item.priority);
+    const deadlineMs = nowMs + (this.looseFor(model, item) ?? budgetMs);
+    const aheadRows = backlog.rowsBefore(classIndex, deadlineMs);
+    const byMs = lateBehind(aheadRows);
+    if (byMs > 0) return { why: "late", byMs, untilMs: deadlineMs, aheadRows, lateBehind };
+    const { order } = backlog.ofClass(classIndex);
+    let delayedByMs = 0;
+    const delayed = order?.firstMisfit(deadlineMs, (rows, dueMs) => {
+      const leftMs = dueMs - nowMs;
+      const ownRows = rows + item.rows - 1;
+      delayedByMs =
+        finishMs(ownRows + backlog.urgentRowsBefore(classIndex, ownRows)) + model.lateMargin.of(leftMs) - leftMs;
+      return delayedByMs <= 0;
+    });
+    if (delayed === undefined) return undefined;
+    return { why: "would_delay", byMs: delayedByMs, untilMs: delayed.deadlineMs, aheadRows, lateBehind };
+  }
 }
 
 /** What a request is told that was let in, and is given up after all. */
-export function shedding(model: ModelVersion): Pick<Refusal, "code" | "text" | "retryAfterMs"> {
-  return { code: "shed", text: UNREACHABLE, retryAfterMs: model.drainTimeMs() };
+export function shedding(
+  model: ModelVersion,
+  text: string = UNREACHABLE,
+): Pick<Refusal, "code" | "text" | "retryAfterMs"> {
+  return { code: "shed", text, retryAfterMs: model.drainTimeMs() };
 }
 
 type Room = { readonly rows: number; readonly bytes: number };
@@ -183,48 +237,6 @@ function placeOfLessUrgent(model: ModelVersion, item: SubmitItem, { rows, bytes 
     }
   }
   return undefined;
-}
-
-/**
- * Whether a new request would miss its budget behind what leaves before it, or make one of its class miss its own that waits behind it.
- * Undefined if neither, or if nobody can tell. Also undefined where the model has not run for a while, and does not now: without a run a
- * prediction that is wrong would stay so.
- */
-function latenessOf(model: ModelVersion, item: SubmitItem, nowMs: number): Lateness | undefined {
-  const { backlog } = model;
-  const budgetMs = item.budgetUs / 1000;
-  if (budgetMs > model.longestWaitMs(backlog.rows)) return undefined;
-  if (nowMs - model.lastDispatchMs > PROBE_AFTER_MS && !isOut(model)) return undefined;
-  const first = firstFreeSlot(model, nowMs);
-  // Idle, and nothing waits: whether it is worth a try is the plan's to say.
-  if (first === undefined || (backlog.rows === 0 && first.slot.batches.length === 0)) return undefined;
-  const { model: description, fingerprint } = first.slot.worker.models.get(model)!;
-  const curve = model.curve(item.bucket, fingerprint);
-  const finishMs = finishBehind({
-    rows: item.rows,
-    rowsMax: rowsOfRun(description, item),
-    slots: model.slots,
-    freeInMs: first.freeInMs,
-    predict: (rows) => curve.predict(rows),
-  });
-  if (finishMs === undefined) return undefined;
-  const lateBehind = (aheadRows: number): number => finishMs(aheadRows) + model.lateMargin.of(budgetMs) - budgetMs;
-  const classIndex = classOf(item.priority);
-  const deadlineMs = nowMs + budgetMs;
-  const aheadRows = backlog.rowsBefore(classIndex, deadlineMs);
-  const byMs = lateBehind(aheadRows);
-  if (byMs > 0) return { why: "late", byMs, untilMs: deadlineMs, aheadRows, lateBehind };
-  const { order } = backlog.ofClass(classIndex);
-  let delayedByMs = 0;
-  const delayed = order?.firstMisfit(deadlineMs, (rows, dueMs) => {
-    const leftMs = dueMs - nowMs;
-    const ownRows = rows + item.rows - 1;
-    delayedByMs =
-      finishMs(ownRows + backlog.urgentRowsBefore(classIndex, ownRows)) + model.lateMargin.of(leftMs) - leftMs;
-    return delayedByMs <= 0;
-  });
-  if (delayed === undefined) return undefined;
-  return { why: "would_delay", byMs: delayedByMs, untilMs: delayed.deadlineMs, aheadRows, lateBehind };
 }
 
 /** Whether a worker has a batch of the model. O(slots). */

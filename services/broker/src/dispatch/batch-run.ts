@@ -41,9 +41,9 @@ export function runOf(batch: Batch, message: MessageOf<"RESULT">, nowMs: number)
 
 /** How much later than planned a batch is back, where it was planned to be in time, and not sent as a trial or for the second time. */
 export function noteLateness({ model, requests, hedgeOf, plannedEndMs }: Batch, nowMs: number): void {
-  const { deadlineMs, receivedMs } = requests[0]!;
-  if (hedgeOf === undefined && plannedEndMs <= deadlineMs)
-    model.lateMargin.record(nowMs - plannedEndMs, deadlineMs - receivedMs);
+  const { expiresMs, receivedMs } = requests[0]!;
+  if (hedgeOf === undefined && plannedEndMs <= expiresMs)
+    model.lateMargin.record(nowMs - plannedEndMs, expiresMs - receivedMs);
 }
 
 /** What a batch teaches: only one that ran as it was sent, and in a time that can be. */

@@ -18,7 +18,8 @@ import type { ModelVersion } from "../models/model-version.ts";
 import type { BrokerObserver, RetryReason } from "../metrics/observer.ts";
 import type { Outbox } from "../sessions/outbox.ts";
 import { viewOf } from "./policy-view.ts";
-import { createRequest, type Request } from "./request.ts";
+import { createRequest, type Request, tighten } from "./request.ts";
+import { givenUpBefore, lookAtWhatIsLeft } from "./standing-queue.ts";
 import { answerItem, jobMessage, rejectItem } from "../sessions/request-messages.ts";
 import { yieldingTo } from "./room-in-batch.ts";
 import { chooseLoneSlot, chooseSlot, freesInTime, mayHaveEnded } from "./slot-choice.ts";
@@ -38,6 +39,8 @@ const FAILURES_MAX = 3;
 
 /** A request that workers hand back untried goes round this often: more, and they never will try it. */
 const ATTEMPTS_MAX = 16;
+
+const OVERLOADED = "overloaded: the newest requests are answered first, and this one has waited too long";
 
 /** Where requests of a model version wait. */
 type Line = { readonly model: ModelVersion; readonly line: "backlog" | "suspects" };
@@ -96,7 +99,8 @@ export class Dispatcher {
       model?.totals.refused();
       return this.#outbox.reject(gateway, rejectItem({ item, queueMs: 0, retryMs: 0 }, why));
     }
-    const request = createRequest({ gateway, model: model!, item }, nowMs);
+    const looseForMs = this.#admission.looseFor(model!, item);
+    const request = createRequest({ gateway, model: model!, item, looseForMs }, nowMs);
     gateway.requests.set(item.request, request);
     model!.open++;
     this.#admission.took(item);
@@ -239,6 +243,12 @@ export class Dispatcher {
     let { earliest } = queue;
     while (earliest !== undefined && earliest.deadlineMs <= nowMs) {
       queue.remove(earliest);
+      if (earliest.isLoose) {
+        tighten(earliest);
+        queue.push(earliest);
+        ({ earliest } = queue);
+        continue;
+      }
       earliest.queueMs += nowMs - earliest.sinceMs;
       const { decisions } = model;
       decisions.slackWas(decisions.turnedAway("expired", "in_queue", nowMs), earliest.deadlineMs - nowMs);
@@ -268,6 +278,11 @@ export class Dispatcher {
       choice.slot.promisedIn = this.#reserved.turn;
       return false;
     }
+    const stale = givenUpBefore(head, nowMs);
+    if (stale !== undefined) {
+      for (const request of stale) this.#slough(request, nowMs);
+      return true;
+    }
     const view = viewOf(head, choice.slot, nowMs);
     const plan = planBatch(view);
     if (plan.action === "shed" && freesInTime(head, nowMs)) return false;
@@ -296,17 +311,18 @@ export class Dispatcher {
     const dueMs = view.fillRows === 0 ? -Infinity : view.startMs + (view.predict(rows)?.q95Ms ?? 0) + view.marginMs;
     const limits = { rowsMax: rows, itemsMax: LIMITS.items, bytesMax, dueMs };
     const batch = this.#dispatch(model.backlog.take(limits), choice.slot, nowMs);
+    lookAtWhatIsLeft(model, nowMs);
     explainSent(batch, plan, view);
     this.#observer.batchSent(batch, plan.action === "send" ? plan.reason : "paced");
     return true;
   }
 
-  #shed(request: Request, nowMs: number): void {
+  #shed(request: Request, nowMs: number, text?: string): void {
     request.queueMs += nowMs - request.sinceMs;
     this.#end(request);
     this.#observer.rejected(request, "shed");
     request.model.totals.failed(request);
-    this.#outbox.reject(request.gateway, rejectItem(request, shedding(request.model)));
+    this.#outbox.reject(request.gateway, rejectItem(request, shedding(request.model, text)));
   }
 
   /** A request that waits gives its place to a new one. */
@@ -315,6 +331,15 @@ export class Dispatcher {
     backlog.remove(request);
     decisions.turnedAway("shed", why, nowMs);
     this.#shed(request, nowMs);
+  }
+
+  /** A request of a queue that stands has waited long enough. */
+  #slough(request: Request, nowMs: number): void {
+    const { backlog, decisions } = request.model;
+    backlog.remove(request);
+    decisions.turnedAway("shed", "codel", nowMs);
+    this.#observer.sloughed(request);
+    this.#shed(request, nowMs, OVERLOADED);
   }
 
   #sendSuspect(model: ModelVersion, nowMs: number): boolean {

@@ -120,5 +120,5 @@ function isWorthIt(
   const { worker } = slot;
   const curve = batch.model.curve(batch.bucket, worker.models.get(batch.model)!.fingerprint);
   const oneMs = (curve.predict(1)?.q95Ms ?? Infinity) * worker.slowness;
-  return nowMs + worker.handOver.ms + oneMs <= request.deadlineMs;
+  return nowMs + worker.handOver.ms + oneMs <= request.expiresMs;
 }

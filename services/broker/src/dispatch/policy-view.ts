@@ -10,16 +10,18 @@ export function startMs({ worker, batches }: Slot, nowMs: number): number {
 
 /** What the policy needs to know to decide about the batch that begins with `head` and would go to `slot`. */
 export function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {
-  const { model, bucket, deadlineMs, receivedMs } = head;
+  const { model, bucket, expiresMs, receivedMs, classIndex } = head;
   const { model: description, fingerprint } = slot.worker.models.get(model)!;
   const curve = model.curve(bucket, fingerprint);
   const { sloMs, maxHoldMs } = model.description;
   const { slowness } = slot.worker;
-  const aimMs = sloMs > 0 ? Math.min(deadlineMs, receivedMs + sloMs) : deadlineMs;
+  // The newest of a queue that stands could be there by its aim in a small batch; then the queue would stand for ever.
+  const hasAim = sloMs > 0 && !model.backlog.ofClass(classIndex).newestFirst;
+  const aimMs = hasAim ? Math.min(expiresMs, receivedMs + sloMs) : expiresMs;
   const view: BatchView = {
     nowMs,
     startMs: startMs(slot, nowMs),
-    headDeadlineMs: deadlineMs,
+    headDeadlineMs: expiresMs,
     headAimMs: aimMs,
     marginMs: model.lateMargin.of(aimMs - receivedMs),
     headSinceMs: receivedMs,

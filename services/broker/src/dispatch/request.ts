@@ -14,12 +14,21 @@ import type { Batch } from "../sessions/worker-session.ts";
 export type RequestState = "queued" | "dispatched" | "ended";
 
 /** A request as the broker holds it, from SUBMIT to its one answer. Payloads are never decoded. */
-export type Request = Classed & {
+export type Request = Omit<Classed, "deadlineMs" | "isLoose"> & {
   readonly gateway: GatewaySession;
   readonly model: ModelVersion;
   readonly item: SubmitItem;
   /** When it came, on the broker's clock. */
   readonly receivedMs: number;
+  /** When its budget passes. */
+  readonly expiresMs: number;
+  /**
+   * Its place in the queue: when its budget passes. While it is loose: when it ceases to be so, equally long after it came for all of
+   * them, whatever their budgets: they leave in the order in which they came, or the other way round.
+   */
+  deadlineMs: number;
+  /** Its budget is so long that it does not bind: see `isLooseFor`. */
+  isLoose: boolean;
   state: RequestState;
   /** The batch that it is in while `dispatched`. */
   batch: Batch | undefined;
@@ -48,10 +57,33 @@ export function heldBytesOf({ payload, tensors, trace }: SubmitItem): number {
   return payload.byteLength + tensors.byteLength + trace.byteLength;
 }
 
+/**
+ * Whether the budget of a request does not bind: it is longer than `looseBudgetMs`, and by far longer than one waits behind a queue of a
+ * few batches. Not so in the least urgent class, for which nobody waits: there a long budget means that it may take as long.
+ */
+export function isLooseFor(model: ModelVersion, item: SubmitItem, looseBudgetMs: number): boolean {
+  const budgetMs = item.budgetUs / 1000;
+  if (budgetMs <= looseBudgetMs || classOf(item.priority) === model.tenants.length - 1) return false;
+  return budgetMs > model.longestWaitMs(0);
+}
+
+/** A loose request has waited until its budget may bind: it is one like all others from now on. It must not stand in a queue. */
+export function tighten(request: Request): void {
+  request.isLoose = false;
+  request.deadlineMs = request.expiresMs;
+}
+
+/** `looseForMs`: for how long it is loose, if it is. */
 export function createRequest(
-  { gateway, model, item }: Pick<Request, "gateway" | "model" | "item">,
+  {
+    gateway,
+    model,
+    item,
+    looseForMs,
+  }: Pick<Request, "gateway" | "model" | "item"> & { readonly looseForMs?: number | undefined },
   nowMs: number,
 ): Request {
+  const expiresMs = nowMs + item.budgetUs / 1000;
   return {
     gateway,
     model,
@@ -60,7 +92,9 @@ export function createRequest(
     classIndex: classOf(item.priority),
     rows: item.rows,
     bytes: item.payload.byteLength,
-    deadlineMs: nowMs + item.budgetUs / 1000,
+    deadlineMs: looseForMs === undefined ? expiresMs : nowMs + looseForMs,
+    isLoose: looseForMs !== undefined,
+    expiresMs,
     queueIndex: -1,
     receivedMs: nowMs,
     state: "queued",

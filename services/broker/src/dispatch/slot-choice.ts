@@ -65,7 +65,7 @@ function finishFor(head: Request, nowMs: number): (slot: Slot) => number {
  * Whether a slot that has no place now will be free early enough to run the request alone in time: then it is left for that one, and not
  * given up because the slot that is free now is too slow. O(slots).
  */
-export function freesInTime({ model, bucket, rows, deadlineMs }: Request, nowMs: number): boolean {
+export function freesInTime({ model, bucket, rows, expiresMs }: Request, nowMs: number): boolean {
   if (!areUneven(model)) return false;
   for (const worker of model.workers) {
     if (worker.state !== "active" || worker.isolated !== undefined) continue;
@@ -73,7 +73,7 @@ export function freesInTime({ model, bucket, rows, deadlineMs }: Request, nowMs:
     const runMs = (curve.predict(rows)?.q95Ms ?? Infinity) * worker.slowness;
     for (const { batches } of worker.slots) {
       const freeMs = Math.max(nowMs, batches.at(-1)?.predictedEndMs ?? 0) + worker.handOver.ms;
-      if (batches.length > 0 && freeMs + runMs <= deadlineMs) return true;
+      if (batches.length > 0 && freeMs + runMs <= expiresMs) return true;
     }
   }
   return false;

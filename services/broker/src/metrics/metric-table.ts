@@ -82,6 +82,14 @@ export const BROKER_METRICS = defineMetrics({
     labels: ["model", "reason"],
     help: "Requests that the broker itself refused or gave up, by error code.",
   },
+  millrace_broker_codel_sheds_total: {
+    type: "counter",
+    unit: "requests",
+    labels: ["model"],
+    help: "Requests whose budgets do not bind that were given up, the oldest first, because their queue stands: of those that millrace_broker_rejected_total counts as shed.",
+    asks: "Requests a second that a standing queue gives up: more load than the slots can do, from clients that would wait for long.",
+    query: "sum by (model) (rate(millrace_broker_codel_sheds_total[1m]))",
+  },
   millrace_broker_retries_total: {
     type: "counter",
     unit: "requests",

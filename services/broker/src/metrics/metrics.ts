@@ -114,12 +114,16 @@ export class BrokerMetrics implements BrokerObserver {
   }
 
   cancelled(request: Request, nowMs: number): void {
-    const outcome = nowMs >= request.deadlineMs - EXPIRY_SLACK_MS ? "expired" : "cancelled";
+    const outcome = nowMs >= request.expiresMs - EXPIRY_SLACK_MS ? "expired" : "cancelled";
     this.#endings.add(this.#of(request.model), outcome, request.receivedMs);
   }
 
   retried(model: ModelVersion, reason: RetryReason): void {
     this.#of(model).retries[reason].add();
+  }
+
+  sloughed({ model }: Request): void {
+    this.#of(model).sloughs.add();
   }
 
   hedged(model: ModelVersion, event: HedgeEvent): void {

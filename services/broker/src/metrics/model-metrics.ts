@@ -35,6 +35,7 @@ export class ModelMetrics {
   readonly batches: Readonly<Record<BatchReason, Counter>>;
   readonly retries: Readonly<Record<RetryReason, Counter>>;
   readonly hedges: Readonly<Record<HedgeEvent, Counter>>;
+  readonly sloughs: Counter;
   readonly queueWait: Histogram;
   readonly roundTrip: Histogram;
   readonly batchRows: Histogram;
@@ -69,6 +70,7 @@ export class ModelMetrics {
       values.counter("millrace_broker_retries_total", { model, reason }),
     );
     this.hedges = byLabel(HEDGE_EVENTS, (event) => values.counter("millrace_broker_hedges_total", { model, event }));
+    this.sloughs = values.counter("millrace_broker_codel_sheds_total", { model });
     this.queueWait = values.histogram("millrace_broker_queue_wait_seconds", { model });
     this.roundTrip = values.histogram("millrace_broker_worker_roundtrip_seconds", { model });
     this.batchRows = values.histogram("millrace_broker_batch_rows", { model });

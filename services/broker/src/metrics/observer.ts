@@ -62,6 +62,8 @@ export type BrokerObserver = {
   /** `code` of the worker's answer to one request, 0 for a result, and the time that the worker lost in failed runs, in ms. */
   answered(request: Request, run: BatchRun, item: { readonly code: number; readonly retryUs: number }): void;
   rejected(request: Request, code: ErrorCode): void;
+  /** Given up because its queue stands (`Codel`); `rejected` follows. */
+  sloughed(request: Request): void;
   /** Nobody waits for it any more: the client went away, or its gateway, or the gateway saw its budget pass. */
   cancelled(request: Request, nowMs: number): void;
   retried(model: ModelVersion, reason: RetryReason): void;
@@ -83,6 +85,7 @@ export const NO_OBSERVER: BrokerObserver = {
   batchAnswered: nothing,
   answered: nothing,
   rejected: nothing,
+  sloughed: nothing,
   cancelled: nothing,
   retried: nothing,
   hedged: nothing,

@@ -3,6 +3,7 @@ import {
   ArrivalRate,
   Backlog,
   CLASS_WEIGHTS_DEFAULT,
+  Codel,
   Curve,
   type CurveOwner,
   type CurvePoint,
@@ -41,6 +42,8 @@ export class ModelVersion {
   readonly backlog: Backlog<Request>;
   /** Who has had how much, by class. */
   readonly tenants: readonly TenantShares<Request>[];
+  /** Whether the queues of its classes stand. */
+  readonly codels: readonly Codel[];
   /** Requests that were on a worker that was lost: each waits for a worker of its own. */
   readonly suspects = new EdfQueue<Request>();
   /** How fast rows of new requests come. */
@@ -75,6 +78,7 @@ export class ModelVersion {
     this.route = route;
     this.#description = description;
     this.backlog = new Backlog(description.maxBatchSize, weights.classes);
+    this.codels = weights.classes.map(() => new Codel());
     this.tenants = weights.classes.map(() => new TenantShares(weights.tenants));
   }
 
@@ -119,6 +123,11 @@ export class ModelVersion {
 
   leave(worker: WorkerSession): void {
     if (this.#workers.delete(worker)) this.#slots -= worker.slots.length;
+  }
+
+  /** The largest batch, and its time in ms by the curve that learned last; Infinity before the first batch. */
+  get largestBatch(): { readonly rows: number; readonly ms: number } {
+    return { rows: this.#description.maxBatchSize, ms: this.#largestMs };
   }
 
   /** The curve of a bucket on a kind of worker. */

@@ -12,11 +12,11 @@ export function jobMessage(batch: Batch): MessageOf<"JOB"> {
     model: batch.slot.worker.models.get(batch.model)!.index,
     bucket: batch.bucket,
     flags: batch.isIsolated ? JOB_FLAGS.isolate : 0,
-    items: batch.requests.map(({ gateway, item, rows, deadlineMs }) => ({
+    items: batch.requests.map(({ gateway, item, rows, expiresMs }) => ({
       origin: gateway.origin,
       request: item.request,
       attempt: item.attempt,
-      budgetUs: micros(deadlineMs - batch.dispatchedMs),
+      budgetUs: micros(expiresMs - batch.dispatchedMs),
       rows,
       payload: item.payload,
       tensors: item.tensors,
