@@ -17,7 +17,7 @@ const defineFields = <T extends Readonly<Record<string, DecisionField>>>(
 /** The words of a decision, in the order in which they are shown. docs/operations.md is bound to these tables by a test. */
 export const DECISION_WORDS = defineFields({
   decision: { unit: "", of: DECISIONS, doc: "`sent`, `held`, `shed`, `refused` or `expired`" },
-  why: { unit: "", of: DECISIONS, doc: "the reason, in a word: see below" },
+  why: { unit: "", of: DECISIONS, doc: "the reason, in a word: see the table of them" },
   bucket: { unit: "", of: ["sent", "held"], doc: "the shape of the rows; left out where the model has but one" },
   bound: {
     unit: "",

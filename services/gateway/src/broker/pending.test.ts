@@ -225,6 +225,22 @@ test("when no broker comes back, what waits is refused", () => {
   expect(table.hasUnsent).toBe(false);
 });
 
+test("what has ended while no broker takes it is not kept, and what has not is", () => {
+  const { table } = tableOf();
+  const kept = add(table, 0);
+  const others = Array.from({ length: 50 }, () => add(table, 0));
+  for (const number of others) table.cancel(number);
+  table.cancel(kept);
+  expect(table.hasUnsent).toBe(false);
+  const [early, late] = [add(table, 10, { budgetMs: 100 }), add(table, 10)];
+  expect(summary(table.expire(200).endings)).toEqual([[early, "deadline_exceeded"]]);
+  expect(
+    flushed(table, 300)
+      .flat()
+      .map(({ request }) => request),
+  ).toEqual([late]);
+});
+
 test("one request that does not fit a message does not cost the others theirs", () => {
   const { table } = tableOf();
   const names = Array.from({ length: 100 }, (_, i) => `${i}`.padEnd(LIMITS.nameBytes, "x"));

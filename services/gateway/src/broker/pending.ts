@@ -58,6 +58,8 @@ export class PendingTable {
   readonly #byNumber = new RequestTable<Pending>();
   readonly #deadlines = new DeadlineWheel<Pending>();
   #unsent: Pending[] = [];
+  /** How many of these have ended since, at most. */
+  #endedUnsent = 0;
   #numbers = 0;
   #rows = 0;
 
@@ -120,6 +122,7 @@ export class PendingTable {
     let bytes = 0;
     const unsent = this.#unsent;
     this.#unsent = [];
+    this.#endedUnsent = 0;
     for (const pending of unsent) {
       if (pending.state !== "unsent") continue;
       if (pending.deadlineMs <= nowMs) {
@@ -235,6 +238,7 @@ export class PendingTable {
   refuseUnsent(message: string): Ending[] {
     const unsent = this.#unsent.filter((pending) => pending.state === "unsent");
     this.#unsent = [];
+    this.#endedUnsent = 0;
     return unsent.map((pending) => this.#refuse(pending, "unavailable", { message, retryAfterMs: 1000 }));
   }
 
@@ -289,10 +293,18 @@ export class PendingTable {
   }
 
   #end(pending: Pending): void {
+    if (pending.state === "unsent") this.#endedUnsent++;
     pending.state = "ended";
     this.#byNumber.delete(pending.number);
     this.#rows -= pending.request.rows;
     this.#deadlines.remove(pending);
+    // While no broker takes them, what has ended must not go on holding its payload: O(1) each, as half of the list goes.
+    if (this.#endedUnsent * 2 > this.#unsent.length) this.#forgetEnded();
+  }
+
+  #forgetEnded(): void {
+    this.#unsent = this.#unsent.filter(({ state }) => state === "unsent");
+    this.#endedUnsent = 0;
   }
 }
 
