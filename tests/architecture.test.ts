@@ -31,8 +31,9 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
     "http/fetch-exchange",
     "broker/broker-inference",
     "call/access-logger",
-    "parsing/parse-pool",
-    "parsing/parse-thread",
+    "form-threads/form-pool",
+    "form-threads/form-thread",
+    "form-threads/copy-out", // a turn of the event loop between its pieces
     "http/compression", // zlib, on threads of its own
     "call/inference-call", // reads the clock for Server-Timing, and delays for tests
     "http/request-id", // random bytes, and a counter of the process
@@ -85,8 +86,8 @@ const EXCEPTIONS: ReadonlyMap<string, string> = new Map([
     "a type: what a form has to offer",
   ],
   [
-    "services/gateway/src/parsing/parse-message.ts → services/gateway/src/call/inference-call.ts",
-    "a type: what a form is read to",
+    "services/gateway/src/form-threads/form-message.ts → services/gateway/src/call/inference-call.ts",
+    "types: what a form is read to, and written from",
   ],
   [
     "services/inference-worker/src/model-description.ts → services/inference-worker/src/repository.ts",

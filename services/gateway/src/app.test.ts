@@ -6,8 +6,8 @@ import { expect, onTestFinished, test, vi } from "vitest";
 import { createApp, type GatewayApp } from "./app.ts";
 import type { CallEnd } from "./call/call-end.ts";
 import type { GatewayOptions } from "./config.ts";
-import type { BodyParser, ParseJob, ParseTask } from "./parsing/parse-pool.ts";
-import { echoOf, EchoInference, inferBody, TEST_STAGES, testModel, testOptions, testParser } from "./testing.ts";
+import type { FormJob, FormThreads, ReadTask, WriteTask } from "./form-threads/form-pool.ts";
+import { echoOf, EchoInference, inferBody, TEST_STAGES, testModel, testOptions, testFormPool } from "./testing.ts";
 import { type ApiKeys, parseApiKeys } from "./call/tenant-access.ts";
 import { UNSUPPORTED_ROUTES } from "./routes/unsupported-routes.ts";
 
@@ -23,7 +23,7 @@ const observer = {
 type Given = Partial<GatewayOptions> & {
   readonly apiKeys?: ApiKeys;
   readonly isDraining?: () => boolean;
-  readonly parser?: BodyParser;
+  readonly formThreads?: FormThreads;
 };
 
 function appOf(inference = new EchoInference(), given: Given = {}) {
@@ -32,7 +32,7 @@ function appOf(inference = new EchoInference(), given: Given = {}) {
   return createApp({
     inference,
     options: testOptions(given),
-    parser: given.parser ?? testParser,
+    formThreads: given.formThreads ?? testFormPool,
     version: "1.2.3",
     apiKeys: given.apiKeys,
     isDraining,
@@ -325,9 +325,10 @@ test("an answer that no string holds is too large; any other error of range is a
       return "x".repeat(2 ** 30);
     },
   };
-  expect((await infer(appOf(inference))).body.code).toBe("answer_too_large");
+  const app = appOf(inference, { inlineJsonBytesMax: 1024 });
+  expect((await infer(app)).body.code).toBe("answer_too_large");
   data = { byteLength: 4, byteOffset: 8, buffer: new ArrayBuffer(4) };
-  expect((await infer(appOf(inference))).body.code).toBe("internal");
+  expect((await infer(app)).body.code).toBe("internal");
   expect(defects.pop()).toBeInstanceOf(RangeError);
 });
 
@@ -815,16 +816,19 @@ test("who watches hears of every call that begins, and once of every end", async
 });
 
 test("a body that another thread parses is cancelled with its client, and given up when its time is over", async () => {
-  const cancelled: unknown[] = [];
+  const cancelled: FormJob[] = [];
   let parsed = 0;
-  const parser = {
-    parse: (task: ParseTask): ParseJob => {
+  const formThreads = {
+    read: (task: ReadTask): FormJob => {
       parsed++;
-      return { task, onParsed: () => {} };
+      return { task, onEnd: () => {} };
     },
-    cancel: (job: ParseJob): void => void cancelled.push(job),
+    write: (): never => {
+      throw new Error("nothing to write");
+    },
+    cancel: (job: FormJob): void => void cancelled.push(job),
   };
-  const app = appOf(new EchoInference(), { inlineJsonBytesMax: 0, parser });
+  const app = appOf(new EchoInference(), { inlineJsonBytesMax: 0, formThreads });
   const late = await infer(app, inferBody(), { "x-request-timeout-ms": "30" });
   expect([late.status, late.body.code]).toEqual([504, "deadline_exceeded"]);
   expect(cancelled).toHaveLength(1);
@@ -833,6 +837,29 @@ test("a body that another thread parses is cancelled with its client, and given 
   await expect.poll(() => parsed).toBe(2);
   gone.abort();
   expect([cancelled.length, app.inFlight()]).toEqual([2, 0]);
+});
+
+test("an answer that another thread writes is cancelled with its client, and given up when its time is over", async () => {
+  const cancelled: FormJob[] = [];
+  const written: WriteTask[] = [];
+  const formThreads = {
+    read: testFormPool.read.bind(testFormPool),
+    write: (task: WriteTask): FormJob => {
+      written.push(task);
+      return { task, onEnd: () => {} };
+    },
+    cancel: (job: FormJob): void => void cancelled.push(job),
+  };
+  const app = appOf(new EchoInference(), { inlineJsonBytesMax: 0, formThreads });
+  const late = await infer(app, inferBody(), { "x-request-timeout-ms": "2000" });
+  expect([late.status, late.body.code]).toEqual([504, "deadline_exceeded"]);
+  expect(late.headers.get("server-timing")).toMatch(/ compute;dur=0.044,.* encode;dur=\d{2,}/);
+  expect(cancelled.map(({ task }) => task)).toEqual(written);
+  const gone = new AbortController();
+  void app.request("/v2/models/echo/infer", { method: "POST", body: inferBody(), signal: gone.signal });
+  await expect.poll(() => written.length).toBe(2);
+  gone.abort();
+  expect([cancelled.map(({ task }) => task), app.inFlight()]).toEqual([written, 0]);
 });
 
 test("a class is asked for by the header, else by the parameter", async () => {

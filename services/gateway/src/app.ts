@@ -21,7 +21,7 @@ import {
 } from "./routes/metadata-routes.ts";
 import { chooseModelName } from "./routes/model-choice.ts";
 import { type Edge, NodeExchange } from "./http/node-exchange.ts";
-import type { BodyParser } from "./parsing/parse-pool.ts";
+import type { FormThreads } from "./form-threads/form-pool.ts";
 import { openApiDocument } from "./openapi/document.ts";
 import { DocumentText } from "./openapi/document-text.ts";
 import { quote, Refusal } from "./http/refusal.ts";
@@ -51,7 +51,7 @@ export type AppDeps = {
     | "testDelay"
   >;
   /** Parses large bodies. */
-  readonly parser: BodyParser;
+  readonly formThreads: FormThreads;
   /** The version that the server's metadata tell. */
   readonly version: string;
   /** Whether answers say that their connection closes, and `/readyz` that nothing new may come. */
@@ -107,7 +107,7 @@ export function createApp(deps: AppDeps): GatewayApp {
   const door: Door = {
     inference: deps.inference,
     limits: deps.options,
-    parser: deps.parser,
+    formThreads: deps.formThreads,
     delays: delays.size === 0 ? undefined : delays,
     access: { keys: deps.apiKeys, isTrusting: deps.options.trustTenant },
     isRefusing: deps.isRefusing,

@@ -6,7 +6,7 @@ import { runInNewContext } from "node:vm";
 import { expect, onTestFinished, test } from "vitest";
 import { createApp } from "./app.ts";
 import { startHttpServer } from "./http/http-server.ts";
-import { ParsePool } from "./parsing/parse-pool.ts";
+import { FormPool } from "./form-threads/form-pool.ts";
 import { echoOf, EchoInference, testModel, testOptions } from "./testing.ts";
 
 setFlagsFromString("--expose-gc");
@@ -36,14 +36,14 @@ async function start() {
   const onDefect = (error: unknown): never => {
     throw error;
   };
-  const parser = new ParsePool({ threads: 1, onDefect });
+  const formThreads = new FormPool({ threads: 1, onDefect });
   const observer = { began: () => {}, ended: () => {} };
   const draining = { isDraining: () => false, isRefusing: () => false };
-  const app = createApp({ inference, options, parser, version: "1", onDefect, observer, ...draining });
+  const app = createApp({ inference, options, formThreads, version: "1", onDefect, observer, ...draining });
   const server = await startHttpServer(app, options);
   onTestFinished(async () => {
     await server.close();
-    await parser.close();
+    await formThreads.close();
   });
   return { inference, port: Number(new URL(server.address).port) };
 }

@@ -60,12 +60,12 @@ export const OPTIONS = defineOptions({
       .min(0)
       .max(64 * 1024 * 1024),
     default: 256 * 1024,
-    doc: "The largest JSON body that is parsed on the event loop, in bytes; a larger one is parsed in another thread, so that no other request waits for it.",
+    doc: "The largest JSON body that is parsed on the event loop, and the largest JSON of an answer that is written there (16 bytes a number), in bytes; larger ones go to another thread, so that no other request waits for them.",
   },
   parseThreads: {
     schema: z.number().int().min(1).max(64),
     default: 1,
-    doc: "Threads that parse large JSON bodies. Each needs up to thirty times the bytes of the largest body while it parses a hostile one.",
+    doc: "Threads that parse large JSON bodies and write large JSON answers. Each needs up to thirty times the bytes of the largest body while it parses a hostile one.",
   },
   inFlightMax: {
     schema: z.number().int().min(1).max(1_000_000),
@@ -79,7 +79,7 @@ export const OPTIONS = defineOptions({
       .min(1024)
       .max(64 * 1024 ** 3),
     default: 512 * 1024 * 1024,
-    doc: "The most bytes of bodies that have arrived, with what they expand to, and of answers that are compressed or that their clients have not taken, that are held at once; more are refused with 429, before they are read where Content-Length tells.",
+    doc: "The most bytes of bodies that have arrived, with what they expand to, and of answers that are written by a thread, compressed, or not taken by their clients yet, that are held at once; more are refused with 429, before they are read where Content-Length tells.",
   },
   retryPercentMax: {
     schema: z.number().int().min(0).max(1000),

@@ -22,7 +22,7 @@ import { OPTIONS } from "./config.ts";
 import { surroundWithHooks } from "./hooks/hooked-inference.ts";
 import { startHttpServer } from "./http/http-server.ts";
 import { GatewayMetrics } from "./metrics.ts";
-import { ParsePool } from "./parsing/parse-pool.ts";
+import { FormPool } from "./form-threads/form-pool.ts";
 import { SplitInference } from "./broker/split-inference.ts";
 import { type ApiKeys, parseApiKeys } from "./call/tenant-access.ts";
 
@@ -79,13 +79,13 @@ export async function main(argv: string[]): Promise<void> {
     },
   };
   const onDefect = (error: unknown): void => logger.error({ error }, "a request met a defect");
-  const parser = new ParsePool({ threads: options.parseThreads, onDefect });
-  lifecycle.onDrain(() => parser.close());
+  const formThreads = new FormPool({ threads: options.parseThreads, onDefect });
+  lifecycle.onDrain(() => formThreads.close());
   let isRefusing = false;
   const app = createApp({
     inference: hooked ?? inference,
     options,
-    parser,
+    formThreads,
     version: packageJson.version,
     isDraining,
     isRefusing: () => isRefusing,

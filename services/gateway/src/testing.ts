@@ -9,7 +9,7 @@ import type {
   ModelTable,
   StageDurations,
 } from "./broker/inference.ts";
-import { ParsePool } from "./parsing/parse-pool.ts";
+import { FormPool } from "./form-threads/form-pool.ts";
 import type { RetryBound } from "./broker/retry-budget.ts";
 
 /**
@@ -127,22 +127,22 @@ export class EchoInference implements Inference {
 /** Everything may be sent again. */
 export const UNBOUNDED_RETRIES: RetryBound = { retryPercentMax: 0, retriesMin: Infinity };
 
-/** Whether every body goes to another thread: the same tests then hold the way there and back. */
-const PARSE_APART = "TEST_PARSE_APART";
+/** Whether every body and answer goes to another thread: the same tests then hold the way there and back. */
+const FORM_APART = "TEST_FORM_APART";
 
-/** From here on all tests of this file have their bodies parsed in another thread. */
-export function parseApart(): void {
-  process.env[PARSE_APART] = "true";
+/** From here on all tests of this file have their bodies parsed, and answers written, in another thread. */
+export function formApart(): void {
+  process.env[FORM_APART] = "true";
 }
 
 /** Options of a gateway in a test: the defaults, a free port, and what is given. */
 export function testOptions(given: Partial<GatewayOptions> = {}): GatewayOptions {
-  const inline = process.env[PARSE_APART] === undefined ? {} : { inlineJsonBytesMax: 0 };
+  const inline = process.env[FORM_APART] === undefined ? {} : { inlineJsonBytesMax: 0 };
   return { ...loadOptions(OPTIONS, { env: {}, argv: [] }), port: 0, adminPort: 0, ...inline, ...given };
 }
 
-/** The parser of all gateways of a test file. Its threads end with the file's process. */
-export const testParser = new ParsePool({
+/** The threads of all gateways of a test file. They end with the file's process. */
+export const testFormPool = new FormPool({
   threads: 1,
   onDefect: (error) => {
     throw error;

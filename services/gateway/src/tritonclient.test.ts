@@ -3,7 +3,7 @@ import type { Datatype, TensorSpec } from "@millrace/protocol";
 import { expect, onTestFinished, test } from "vitest";
 import captures from "../vectors/tritonclient.json" with { type: "json" };
 import { createApp } from "./app.ts";
-import { ParsePool } from "./parsing/parse-pool.ts";
+import { FormPool } from "./form-threads/form-pool.ts";
 import { EchoInference, testModel, testOptions } from "./testing.ts";
 
 /** What the Python client of Triton has sent, byte for byte, is taken; each input comes back under its name and `_out`. */
@@ -45,12 +45,12 @@ async function send(capture: Capture): Promise<Response> {
   const onDefect = (error: unknown): never => {
     throw error;
   };
-  const parser = new ParsePool({ threads: 1, onDefect });
-  onTestFinished(() => parser.close());
+  const formThreads = new FormPool({ threads: 1, onDefect });
+  onTestFinished(() => formThreads.close());
   const app = createApp({
     inference: new EchoInference([all, testModel({ name: "a model" })]),
     options: testOptions(),
-    parser,
+    formThreads,
     version: "1",
     isDraining: () => false,
     isRefusing: () => false,

@@ -12,9 +12,10 @@ import type { Exchange } from "../http/exchange.ts";
 import type { Inference, InferenceAnswer } from "../broker/inference.ts";
 import type { InputSet } from "../forms/input-set.ts";
 import { findServing } from "../routes/model-choice.ts";
-import type { BodyParser, ParseJob } from "../parsing/parse-pool.ts";
+import type { FormJob, FormThreads } from "../form-threads/form-pool.ts";
 import { Refusal } from "../http/refusal.ts";
 import { type GatewayDurations, serverTiming } from "../http/server-timing.ts";
+import { isTooLong } from "../http/string-limit.ts";
 import type { TenantAccess } from "./tenant-access.ts";
 import { FULL_RETRY_AFTER_MS } from "../http/socket-bounds.ts";
 
@@ -26,14 +27,14 @@ export type Door = {
     readonly inFlightMax: number;
     /** Bytes of the JSON in a body. */
     readonly jsonBytesMax: number;
-    /** Bytes of a JSON body that is parsed on the event loop; a larger one goes to the parser. */
+    /** Bytes of JSON that is parsed or written on the event loop; a larger body or answer goes to a thread. */
     readonly inlineJsonBytesMax: number;
     /** Bytes of a body that is JSON and tensors behind it. */
     readonly bodyBytesMax: number;
     /** Bytes of an answer. */
     readonly answerBytesMax: number;
   };
-  readonly parser: BodyParser;
+  readonly formThreads: FormThreads;
   /** For tests: how long to sleep inside a stage, in milliseconds; undefined = nowhere, at no cost. */
   readonly delays: ReadonlyMap<Stage, number> | undefined;
   readonly access: TenantAccess;
@@ -65,6 +66,9 @@ export type FormAnswer<Request> = {
   readonly httpRequestId: string;
 };
 
+/** JSON and tensors of an answer as bytes; `jsonBytes` is ALL_JSON where there is nothing else. */
+export type WrittenAnswer = BinaryAnswer;
+
 /** A form that requests and answers take; pure. */
 export type Form<Request extends FormRequest> = {
   /** Under which `FORMS` has it. */
@@ -73,6 +77,8 @@ export type Form<Request extends FormRequest> = {
   readonly takesBinary: boolean;
   /** `jsonBytes`: of the JSON at the body's start; ALL_JSON where the body is nothing else, as it always is unless `takesBinary`. */
   read(body: Buffer, model: ModelDescription, jsonBytes: number): Request | Refusal;
+  /** About how many bytes of JSON `write` makes: what it costs. O(outputs). */
+  jsonBytesAbout(answer: Pick<FormAnswer<Request>, "request" | "answer">): number;
   /** JSON text, or JSON and bytes. */
   write(answer: FormAnswer<Request>): string | BinaryAnswer | Refusal;
 };
@@ -100,8 +106,10 @@ class InferenceCall<Request extends FormRequest> {
   readonly #coding: Coding | undefined;
   #state: CallState = "reading";
   #handle = 0;
-  #parseJob: ParseJob | undefined;
-  #parseTimer: NodeJS.Timeout | undefined;
+  /** What another thread does for this call, and how long it is waited for. */
+  #job: FormJob | undefined;
+  #jobTimer: NodeJS.Timeout | undefined;
+  #deadlineMs = 0;
   #parseMs = 0;
   #preprocessMs = 0;
   #postprocessMs = 0;
@@ -135,10 +143,7 @@ class InferenceCall<Request extends FormRequest> {
   #onGone(): void {
     if (this.#state === "done") return;
     const wasWaiting = this.#state === "waiting";
-    if (this.#parseJob !== undefined && this.#state === "preparing") {
-      clearTimeout(this.#parseTimer);
-      this.#door.parser.cancel(this.#parseJob);
-    }
+    this.#cancelJob();
     this.#end({ code: "cancelled", message: "" });
     if (wasWaiting) this.#door.inference.cancel(this.#handle);
   }
@@ -175,27 +180,36 @@ class InferenceCall<Request extends FormRequest> {
 
   /** A body with large JSON is parsed where nobody waits for it, but for this call, and that not for ever. */
   #parseApart(body: Buffer): void {
-    const { limits, parser } = this.#door;
+    const { limits, formThreads } = this.#door;
     // What the body itself asks for is not known yet.
     const timeoutMs = Math.min(this.#headers.timeoutMs || Infinity, limits.requestTimeoutMsMax);
-    const leftMs = timeoutMs - (performance.now() - this.#exchange.receivedMs);
-    this.#parseTimer = setTimeout(
-      () => {
-        parser.cancel(this.#parseJob!);
-        this.#refuse(
-          new Refusal("deadline_exceeded", `the budget of ${timeoutMs} ms passed before the body was parsed`),
-        );
-      },
-      Math.max(0, leftMs),
-    );
-    this.#parseJob = parser.parse(
-      { form: this.#form.name, model: this.#model, body, jsonBytes: this.#jsonBytes },
-      (request) => {
-        clearTimeout(this.#parseTimer);
-        // The same form has read it, in another thread.
-        this.#onParsed(request as Request | Refusal);
-      },
-    );
+    const text = `the budget of ${timeoutMs} ms passed before the body was parsed`;
+    this.#boundJob(this.#exchange.receivedMs + timeoutMs, () => this.#refuse(new Refusal("deadline_exceeded", text)));
+    const { form, model, jsonBytes } = { form: this.#form.name, model: this.#model, jsonBytes: this.#jsonBytes };
+    this.#job = formThreads.read({ form, model, body, jsonBytes }, (request) => {
+      this.#jobEnded();
+      // The same form has read it, in another thread.
+      this.#onParsed(request as Request | Refusal);
+    });
+  }
+
+  /** Waits until then for what another thread does. */
+  #boundJob(untilMs: number, onLate: () => void): void {
+    const late = (): void => {
+      this.#cancelJob();
+      onLate();
+    };
+    this.#jobTimer = setTimeout(late, Math.max(0, untilMs - performance.now()));
+  }
+
+  #cancelJob(): void {
+    if (this.#job !== undefined) this.#door.formThreads.cancel(this.#job);
+    this.#jobEnded();
+  }
+
+  #jobEnded(): void {
+    clearTimeout(this.#jobTimer);
+    this.#job = undefined;
   }
 
   #onParsed(request: Request | Refusal): void {
@@ -222,6 +236,7 @@ class InferenceCall<Request extends FormRequest> {
     if (budgetMs <= 0) {
       return this.#refuse(new Refusal("deadline_exceeded", `the request took its ${timeoutMs} ms to arrive`));
     }
+    this.#deadlineMs = now + budgetMs;
     this.#state = "waiting";
     this.#handle = inference.submit(
       {
@@ -262,28 +277,58 @@ class InferenceCall<Request extends FormRequest> {
         const refusal = new Refusal(answer.code, answer.message, answer.retryAfterMs);
         return this.#refuse(refusal, answer, answeredMs);
       }
-      const { answerBytesMax } = this.#door.limits;
-      if (answerBytesAtLeast(answer.outputs) > answerBytesMax) {
+      const { answerBytesMax, inlineJsonBytesMax } = this.#door.limits;
+      const bytes = outputBytesOf(answer.outputs);
+      if (bytes / OUTPUT_BYTES_A_JSON_BYTE > answerBytesMax) {
         return this.#refuse(answerTooLarge(answerBytesMax), answer, answeredMs);
       }
       const latencyMs = performance.now() - this.#exchange.receivedMs;
       const httpRequestId = this.#exchange.requestId;
-      const body = this.#form.write({ model: this.#model, request, answer, latencyMs, httpRequestId });
-      if (body instanceof Refusal) return this.#refuse(body, answer, answeredMs);
-      const out = typeof body === "string" ? body : partsOf(body);
-      const bytes = bytesOf(out);
-      if (bytes > answerBytesMax) return this.#refuse(answerTooLarge(answerBytesMax), answer, answeredMs);
-      const coding = bytes < COMPRESS_BYTES_MIN ? undefined : answerCoding(this.#exchange.header("accept-encoding"));
-      // Meanwhile it is held; where there is no room for more it is sent as it is.
-      if (coding === undefined || this.#exchange.hold(bytes) !== undefined) return this.#send(answer, answeredMs, out);
-      compress(typeof out === "string" ? out : out.parts, coding, (compressed) => {
-        if (this.#state === "done") return;
-        this.#send(answer, answeredMs, compressed === undefined ? out : encoded(out, coding, compressed));
-      });
+      const given = { model: this.#model, request, answer, latencyMs, httpRequestId };
+      // The first is quick to see, and enough for nearly all.
+      if (
+        bytes * JSON_BYTES_A_OUTPUT_BYTE > inlineJsonBytesMax &&
+        this.#form.jsonBytesAbout(given) > inlineJsonBytesMax
+      ) {
+        return this.#writeApart(given, answeredMs);
+      }
+      this.#onWritten(this.#form.write(given), answer, answeredMs);
     } catch (error) {
       if (isTooLong(error)) return this.#refuse(answerTooLarge(this.#door.limits.answerBytesMax));
       this.#fail(error);
     }
+  }
+
+  /** An answer with large JSON is written where nobody waits for it, but for this call, within its budget. Meanwhile it is held. */
+  #writeApart(given: FormAnswer<Request>, answeredMs: number): void {
+    const { answer } = given;
+    const refusal = this.#exchange.hold(this.#form.jsonBytesAbout(given));
+    if (refusal !== undefined) return this.#refuse(refusal, answer, answeredMs);
+    const text = "the budget passed before the answer was written; ask for it in binary form";
+    this.#boundJob(this.#deadlineMs, () => this.#refuse(new Refusal("deadline_exceeded", text), answer, answeredMs));
+    this.#job = this.#door.formThreads.write({ form: this.#form.name, answer: given }, (written) => {
+      this.#jobEnded();
+      try {
+        this.#onWritten(written, answer, answeredMs);
+      } catch (error) {
+        this.#fail(error);
+      }
+    });
+  }
+
+  #onWritten(body: string | WrittenAnswer | Refusal, answer: ServedAnswer, answeredMs: number): void {
+    const { answerBytesMax } = this.#door.limits;
+    if (body instanceof Refusal) return this.#refuse(body, answer, answeredMs);
+    const out = typeof body === "string" ? body : partsOf(body);
+    const bytes = bytesOf(out);
+    if (bytes > answerBytesMax) return this.#refuse(answerTooLarge(answerBytesMax), answer, answeredMs);
+    const coding = bytes < COMPRESS_BYTES_MIN ? undefined : answerCoding(this.#exchange.header("accept-encoding"));
+    // Meanwhile it is held; where there is no room for more it is sent as it is.
+    if (coding === undefined || this.#exchange.hold(bytes) !== undefined) return this.#send(answer, answeredMs, out);
+    compress(typeof out === "string" ? out : out.parts, coding, (compressed) => {
+      if (this.#state === "done") return;
+      this.#send(answer, answeredMs, compressed === undefined ? out : encoded(out, coding, compressed));
+    });
   }
 
   #send(answer: ServedAnswer, answeredMs: number, out: string | Parts): void {
@@ -363,7 +408,8 @@ type BodyForm = {
 /** An answer that is not JSON text alone: its bytes, and the headers that tell what they are. */
 type Parts = { readonly parts: readonly Uint8Array[]; readonly headers: readonly string[] };
 
-function partsOf({ parts, jsonBytes }: BinaryAnswer): Parts {
+function partsOf({ parts, jsonBytes }: WrittenAnswer): Parts {
+  if (jsonBytes === ALL_JSON) return { parts, headers: ["content-type", "application/json"] };
   const length = ["inference-header-content-length", String(jsonBytes)];
   return { parts, headers: ["content-type", "application/octet-stream", ...length] };
 }
@@ -374,24 +420,21 @@ function encoded(out: string | Parts, coding: Coding, bytes: Buffer): Parts {
   return { parts: [bytes], headers: [...headers, "content-encoding", coding, "vary", "accept-encoding"] };
 }
 
-/**
- * Bytes that an answer with these outputs has at least, in any form, so that a hopeless one is not written: JSON takes two for each
- * element, whose size is eight at most.
- */
-function answerBytesAtLeast(outputs: readonly Tensor[]): number {
+/** JSON takes two bytes at least for each element of an output, whose size is eight at most: so that a hopeless answer is not written. */
+const OUTPUT_BYTES_A_JSON_BYTE = 4;
+
+/** A byte of an output becomes this many of JSON at most, as `jsonBytesAbout` counts: an element of one byte does, or an empty text. */
+const JSON_BYTES_A_OUTPUT_BYTE = 17;
+
+function outputBytesOf(outputs: readonly Tensor[]): number {
   let bytes = 0;
-  for (const { data } of outputs) bytes += data.byteLength / 4;
+  for (const { data } of outputs) bytes += data.byteLength;
   return bytes;
 }
 
 /** Bytes of an answer, but for what characters beyond ASCII take more. */
 function bytesOf(out: string | Parts): number {
   return typeof out === "string" ? out.length : out.parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
-}
-
-/** Whether a text would have been longer than any string of V8 can be. Other errors of range are defects. */
-function isTooLong(error: unknown): boolean {
-  return error instanceof RangeError && error.message === "Invalid string length";
 }
 
 function answerTooLarge(bytesMax: number): Refusal {

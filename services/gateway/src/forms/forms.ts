@@ -1,8 +1,9 @@
 import type { ModelDescription } from "@millrace/protocol";
 import { ALL_JSON } from "./binary-body.ts";
-import type { Form, FormRequest } from "../call/inference-call.ts";
+import type { Form, FormAnswer, FormRequest } from "../call/inference-call.ts";
 import { type OipRequest, parseOipRequest } from "./oip-request.ts";
-import { oipResponse } from "./oip-response.ts";
+import { jsonBytesAbout } from "./json-text.ts";
+import { oipJsonBytesAbout, oipResponse } from "./oip-response.ts";
 import { parseTfsRequest, tfsResponse, type TfsRequest } from "./tfs-form.ts";
 import { parsePlainRequest, plainResponseText, type PlainRequest } from "./plain-form.ts";
 import { Refusal } from "../http/refusal.ts";
@@ -24,14 +25,20 @@ export const oipForm: Form<OipRequest> = {
   name: "oip",
   takesBinary: true,
   read: readOip,
+  jsonBytesAbout: ({ request, answer }) => oipJsonBytesAbout(answer.outputs, request),
   write: ({ model, request, answer }) => oipResponse(model, answer.outputs, request),
 };
+
+function allAsJson({ answer }: Pick<FormAnswer<FormRequest>, "answer">): number {
+  return answer.outputs.reduce((sum, output) => sum + jsonBytesAbout(output), 0);
+}
 
 /** The plain form of `/predict`. */
 export const plainForm: Form<PlainRequest> = {
   name: "plain",
   takesBinary: false,
   read: parsePlainRequest,
+  jsonBytesAbout: allAsJson,
   write: ({ model, request, answer, latencyMs, httpRequestId }) =>
     plainResponseText(model, answer.outputs, {
       requestId: request.requestId === "" ? httpRequestId : request.requestId,
@@ -46,12 +53,13 @@ export const tfsForm: Form<TfsRequest> = {
   name: "tfs",
   takesBinary: false,
   read: parseTfsRequest,
+  jsonBytesAbout: allAsJson,
   write: ({ model, request, answer }) => tfsResponse(model, answer.outputs, request),
 };
 
-/** Every form by its name, as a thread that reads bodies looks them up. */
-export const FORMS: Readonly<Record<string, Pick<Form<FormRequest>, "read">>> = {
-  oip: oipForm,
-  plain: plainForm,
-  tfs: tfsForm,
+/** Every form by its name, as a thread that reads bodies and writes answers looks them up. Of requests it must get those of the form. */
+export const FORMS: Readonly<Record<string, Pick<Form<FormRequest>, "read" | "write">>> = {
+  oip: oipForm as Form<FormRequest>,
+  plain: plainForm as Form<FormRequest>,
+  tfs: tfsForm as Form<FormRequest>,
 };

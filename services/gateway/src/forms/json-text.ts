@@ -13,6 +13,16 @@ import { quote, Refusal, shapeText } from "../http/refusal.ts";
  * beyond 2^53; both would be wrong answers that look right.
  */
 
+/** JSON of a number, on the average and about; and what writing a text costs beside its characters, counted in these. */
+const NUMBER_BYTES = 16;
+const TEXT_BYTES = 64;
+
+/** About how many bytes of JSON a tensor becomes, which is what writing it costs. O(1). */
+export function jsonBytesAbout({ datatype, shape, data }: Tensor): number {
+  if (datatype === "BYTES") return data.byteLength + TEXT_BYTES * elementCount(shape);
+  return NUMBER_BYTES * (data.byteLength / DATATYPES[datatype].bytes);
+}
+
 /**
  * The elements of a tensor as a flat JSON array, in row-major order. Refuses with `output_not_json` what JSON cannot carry:
  * NaN and infinities, BYTES that are not UTF-8, FP16 and BF16; with `internal` data that is not as long as the shape says.

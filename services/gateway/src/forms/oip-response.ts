@@ -1,7 +1,7 @@
-import type { ModelDescription, Tensor } from "@millrace/protocol";
+import { elementCount, type ModelDescription, type Tensor } from "@millrace/protocol";
 import { type BinaryAnswer, binaryAnswer } from "./binary-body.ts";
 import { classify } from "./classification.ts";
-import { flatText } from "./json-text.ts";
+import { flatText, jsonBytesAbout } from "./json-text.ts";
 import type { OutputChoice, OutputForm } from "./oip-outputs.ts";
 import { quote, Refusal } from "../http/refusal.ts";
 
@@ -60,6 +60,21 @@ export function oipResponse(
   }
   text += "]}";
   return blobs === undefined ? text : binaryAnswer(text, blobs);
+}
+
+/** About how many bytes of JSON `oipResponse` writes: see `jsonBytesAbout`. Of an output's classes only the search counts. */
+export function oipJsonBytesAbout(
+  outputs: readonly Tensor[],
+  { choice: { names, forms, rest } }: { readonly choice: OutputChoice },
+): number {
+  let bytes = 0;
+  for (const [i, tensor] of outputs.entries()) {
+    const at = names.length === 0 ? i : names.indexOf(tensor.name);
+    const form = forms[at] ?? rest;
+    if (form.classes > 0) bytes += elementCount(tensor.shape);
+    else if (!form.isBinary) bytes += jsonBytesAbout(tensor);
+  }
+  return bytes;
 }
 
 function formed(tensor: Tensor | Refusal, { classes }: OutputForm, model: ModelDescription): Tensor | Refusal {

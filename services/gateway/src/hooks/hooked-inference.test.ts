@@ -11,7 +11,7 @@ import {
   TEST_STAGES,
   testModel,
   testOptions,
-  testParser,
+  testFormPool,
 } from "../testing.ts";
 import { readHookModule } from "./hook-module.ts";
 import { HookedInference, type HookObserver } from "./hooked-inference.ts";
@@ -47,7 +47,7 @@ function gatewayWith(module: HookModule, inner = new EchoInference([testModel(),
   const app = createApp({
     inference,
     options: testOptions(),
-    parser: testParser,
+    formThreads: testFormPool,
     version: "1",
     isDraining: () => false,
     isRefusing: () => false,

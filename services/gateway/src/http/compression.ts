@@ -59,6 +59,6 @@ export function compress(
   coding: Coding,
   onBody: (body: Buffer | undefined) => void,
 ): void {
-  const bytes = typeof body === "string" ? Buffer.from(body) : Buffer.concat(body);
+  const bytes = typeof body === "string" ? Buffer.from(body) : body.length === 1 ? body[0]! : Buffer.concat(body);
   COMPRESSORS[coding](bytes, { level: LEVEL }, (error, compressed) => onBody(error === null ? compressed : undefined));
 }

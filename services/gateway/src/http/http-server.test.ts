@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from "vitest";
 import { createApp } from "../app.ts";
 import type { GatewayOptions } from "../config.ts";
 import { type HttpServer, startHttpServer } from "./http-server.ts";
-import { echoOf, EchoInference, inferBody, testOptions, testParser } from "../testing.ts";
+import { echoOf, EchoInference, inferBody, testOptions, testFormPool } from "../testing.ts";
 
 type Gateway = {
   readonly server: HttpServer;
@@ -23,7 +23,7 @@ async function start(given: Partial<GatewayOptions> = {}): Promise<Gateway> {
   const app = createApp({
     inference,
     options,
-    parser: testParser,
+    formThreads: testFormPool,
     version: "0.0.0",
     isDraining: () => draining,
     isRefusing: () => draining,

@@ -2,7 +2,7 @@ import { DATATYPES, type Datatype, ERROR_CODES, type ErrorCode, type ModelDescri
 import { expect, test } from "vitest";
 import { createApp } from "../app.ts";
 import { DOCS_FILES } from "../routes/docs-page.ts";
-import { EchoInference, testModel, testOptions, testParser } from "../testing.ts";
+import { EchoInference, testModel, testOptions, testFormPool } from "../testing.ts";
 import { openApiDocument } from "./document.ts";
 import { inferRequestSchema } from "./model-schemas.ts";
 import { OPERATIONS } from "./operations.ts";
@@ -12,7 +12,7 @@ function appWith(...models: readonly ModelDescription[]) {
   return createApp({
     inference: new EchoInference(models),
     options: testOptions(),
-    parser: testParser,
+    formThreads: testFormPool,
     version: "1.2.3",
     isDraining: () => false,
     isRefusing: () => false,
