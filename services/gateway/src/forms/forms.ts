@@ -59,7 +59,7 @@ export const tfsForm: Form<TfsRequest> = {
 
 /** Every form by its name, as a thread that reads bodies and writes answers looks them up. Of requests it must get those of the form. */
 export const FORMS: Readonly<Record<string, Pick<Form<FormRequest>, "read" | "write">>> = {
-  oip: oipForm as Form<FormRequest>,
-  plain: plainForm as Form<FormRequest>,
-  tfs: tfsForm as Form<FormRequest>,
+  oip: oipForm,
+  plain: plainForm,
+  tfs: tfsForm,
 };

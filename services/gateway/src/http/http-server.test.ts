@@ -97,6 +97,34 @@ test("answers over one connection, one after another and pipelined, in their ord
   expect(client.isClosed).toBe(false);
 });
 
+/** Eight rows, whose answer is JSON of more than 200 bytes by the gateway's estimate. */
+const LARGE_ANSWER = inferBody(
+  Array.from({ length: 32 }, (_, i) => i),
+  { id: "large" },
+);
+
+test("an answer that another thread writes comes before that of a later request of its connection", async () => {
+  const { port, heldBytes } = await start({ inlineJsonBytesMax: 200 });
+  const client = new Client(port).write(inferRequest(LARGE_ANSWER) + inferRequest(inferBody(undefined, { id: "s" })));
+  expect(await client.answers(2)).toEqual([200, 200]);
+  expect([...client.text.matchAll(/"id":"(\w+)"/g)].map((match) => match[1])).toEqual(["large", "s"]);
+  await expect.poll(heldBytes).toBe(0);
+});
+
+test("an answer for which there is no room while a thread writes it is refused, and what it held is free", async () => {
+  const { port, inference, heldBytes, inFlight } = await start({ inlineJsonBytesMax: 200, inFlightBytesMax: 1024 });
+  inference.isManual = true;
+  const waiting = new Client(port).write(inferRequest(inferBody([1, 2, 3, 4], { id: "x".repeat(600) })));
+  await expect.poll(() => inference.pending.size).toBe(1);
+  inference.isManual = false;
+  const crowded = new Client(port).write(inferRequest(LARGE_ANSWER));
+  expect(await crowded.answers(1)).toEqual([429]);
+  for (const { request, answer } of inference.pending.values()) answer(echoOf(request));
+  expect(await waiting.answers(1)).toEqual([200]);
+  await expect.poll(() => [heldBytes(), inFlight()]).toEqual([0, 0]);
+  expect(await crowded.write(inferRequest(LARGE_ANSWER)).answers(2)).toEqual([429, 200]);
+});
+
 test("a body in pieces, chunked or not, is put together", async () => {
   const { port } = await start();
   const body = inferBody([1, 2, 3, 4], { id: "pieces ä" });
