@@ -82,15 +82,11 @@ export type GatewayApp = Pick<Hono<Env>, "fetch" | "request"> & {
   readonly endSlowBodies: (nowMs: number) => void;
   /** Every route, as `METHOD /path/:parameter`; `ALL` for those that refuse what is not supported. */
   readonly routes: readonly string[];
-  /** Serves a request if it takes the hot route; false, and nothing done, if it is for `fetch`. */
-  readonly serveHot: (incoming: IncomingMessage, outgoing: ServerResponse) => boolean;
+  /** Serves a request of the hot route, before Hono and its adapter, which would be a tenth of what the HTTP side costs. */
+  readonly infer: (exchange: Exchange, model: string) => void;
+  /** What exchanges of whoever calls `infer` share with all others. */
+  readonly edge: Edge;
 };
-
-/**
- * The route that nearly all requests take, with a model's name that needs no decoding. It is taken before Hono and its adapter,
- * which would be a tenth of what the HTTP side costs; whatever is written another way finds the same handler there.
- */
-const HOT_ROUTE = /^\/v2\/models\/([\w-][\w.-]*)\/infer$/;
 
 /** Slow bodies that are ended in one turn of the event loop. */
 const SLOW_BODIES_AT_ONCE = 64;
@@ -161,17 +157,13 @@ export function createApp(deps: AppDeps): GatewayApp {
     deps.onDefect(error);
     return sendDefect(c);
   });
-  const serveHot = (incoming: IncomingMessage, outgoing: ServerResponse): boolean => {
-    const name = incoming.method === "POST" ? HOT_ROUTE.exec(incoming.url ?? "")?.[1] : undefined;
-    if (name === undefined) return false;
-    const exchange = new NodeExchange(incoming, outgoing, edge);
+  const infer = (exchange: Exchange, name: string): void => {
     try {
       serveInference(door, exchange, { form: oipForm, name, version: "" });
     } catch (error) {
       deps.onDefect(error);
       refuse(exchange, new Refusal("internal", ERROR_CODES.internal.meaning), deps);
     }
-    return true;
   };
   return {
     fetch: app.fetch,
@@ -180,7 +172,8 @@ export function createApp(deps: AppDeps): GatewayApp {
     heldBytes: () => edge.bytes.held,
     endSlowBodies: (nowMs) => edge.arriving.end(nowMs, SLOW_BODIES_AT_ONCE),
     routes: app.routes.map(({ method, path }) => `${method} ${path}`),
-    serveHot,
+    infer,
+    edge,
   };
 }
 

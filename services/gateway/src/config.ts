@@ -145,6 +145,11 @@ export const OPTIONS = defineOptions({
     default: 30_000,
     doc: "How long the head of a request may take to arrive, in milliseconds.",
   },
+  hotLane: {
+    schema: z.boolean(),
+    default: true,
+    doc: "Read plain inference requests in front of node's HTTP server, for half of what they cost there; whatever is not plain goes to it with its connection.",
+  },
   publicMetrics: {
     schema: z.boolean(),
     default: false,

@@ -1,11 +1,14 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { type AddressInfo, Server as NetServer } from "node:net";
+import { type AddressInfo, Server as NetServer, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
 import { OptionError } from "@millrace/runtime";
 import type { GatewayApp } from "../app.ts";
 import type { GatewayOptions } from "../config.ts";
 import { errorResponse, errorText } from "./error-response.ts";
+import { HotLane } from "./hot-lane.ts";
+import { hotModel } from "./hot-route.ts";
+import { isKnownHost } from "./known-host.ts";
 import { type Edge, LINGER_MS, NodeExchange } from "./node-exchange.ts";
 import { Refusal } from "./refusal.ts";
 import { requestIdOf } from "./request-id.ts";
@@ -20,6 +23,8 @@ export type HttpServerOptions = Pick<
   | "headerBytesMax"
   | "headerCountMax"
   | "requestTimeoutMsMax"
+  | "jsonBytesMax"
+  | "hotLane"
 >;
 
 export type HttpServer = {
@@ -48,8 +53,8 @@ const LISTEN_BACKLOG = 4096;
 /** How often node looks for requests that take too long to arrive, in milliseconds; its default of 30 s would be too coarse. */
 const TIMEOUT_CHECK_MS = 1000;
 
-/** How often slow bodies are looked for, in milliseconds: often, as only a few are ended at a time. */
-const SLOW_BODY_CHECK_MS = 250;
+/** How often slow bodies and idle connections are looked for, in milliseconds: often, as only a few bodies are ended at a time. */
+const SLOW_CHECK_MS = 250;
 
 /**
  * Serves an app over HTTP/1.1 and resolves when it listens.
@@ -79,8 +84,13 @@ export async function startHttpServer(app: GatewayApp, options: HttpServerOption
   });
   // Node's own limit would drop lines without a word; the listener refuses.
   server.maxHeadersCount = 0;
-  const slowBodies = setInterval(() => app.endSlowBodies(performance.now()), SLOW_BODY_CHECK_MS);
-  server.on("close", () => clearInterval(slowBodies));
+  const lane = options.hotLane ? openLane(server, app, options) : undefined;
+  const check = setInterval(() => {
+    const nowMs = performance.now();
+    app.endSlowBodies(nowMs);
+    lane?.look(nowMs);
+  }, SLOW_CHECK_MS);
+  server.on("close", () => clearInterval(check));
   server.on("clientError", onClientError);
   // Node would end the connection without a word, and with it what is in flight on it.
   server.on("connect", (_incoming, socket: Duplex) => {
@@ -96,13 +106,31 @@ export async function startHttpServer(app: GatewayApp, options: HttpServerOption
       const shorten = (): void => void (server.headersTimeout = server.requestTimeout = TIMEOUT_CHECK_MS);
       setTimeout(shorten, DRAIN_ARRIVAL_MS).unref();
     },
-    drain: () => drain(server),
+    drain: () => drain(server, lane),
     close: () => {
-      const closed = drain(server);
+      const closed = drain(server, lane);
       server.closeAllConnections();
+      lane?.closeAll();
       return closed;
     },
   };
+}
+
+/** Puts the lane in front of the server: connections come to it, and from it to the server's own listener. */
+function openLane(server: Server, app: GatewayApp, options: HttpServerOptions): HotLane {
+  const { headerBytesMax, headerCountMax, jsonBytesMax, keepAliveTimeoutMs } = options;
+  const listeners = server.listeners("connection");
+  const lane = new HotLane({
+    edge: app.edge,
+    limits: { headerBytesMax, headerCountMax, bodyBytesMax: jsonBytesMax },
+    keepAliveTimeoutMs,
+    serve: app.infer,
+    handOver: (socket) => {
+      for (const listener of listeners) listener.call(server, socket);
+    },
+  });
+  server.removeAllListeners("connection").on("connection", (socket: Socket) => lane.take(socket));
+  return lane;
 }
 
 type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
@@ -123,22 +151,14 @@ function requestListener(app: GatewayApp, { headerCountMax }: HttpServerOptions)
       refuse(incoming, outgoing, { status: 431, message: `there are more than ${headerCountMax} header lines` });
     } else if (incoming.headers.host === undefined && incoming.httpVersionMinor > 0) {
       refuse(incoming, outgoing, { message: "the header Host is missing" });
-    } else if (!isKnownHost(incoming.headers.host) || !app.serveHot(incoming, outgoing)) void serve(incoming, outgoing);
+    } else {
+      const isPlain =
+        incoming.method === "POST" && (incoming.headers.host === undefined || isKnownHost(incoming.headers.host));
+      const model = isPlain ? hotModel(incoming.url ?? "") : undefined;
+      if (model === undefined) void serve(incoming, outgoing);
+      else app.infer(new NodeExchange(incoming, outgoing, app.edge), model);
+    }
   };
-}
-
-/** Plain values of Host that make a URL, of which a gateway meets few. What is not among them, the adapter judges. */
-const knownHosts = new Set<string>();
-const KNOWN_HOSTS_MAX = 64;
-const PLAIN_HOST = /^[\w.:[\]-]+$/;
-
-function isKnownHost(host: string | undefined): boolean {
-  if (host === undefined || knownHosts.has(host)) return true;
-  if (!PLAIN_HOST.test(host) || !URL.canParse(`http://${host}/`)) return false;
-  // Invented ones must neither fill the memory nor shut the real ones out.
-  if (knownHosts.size >= KNOWN_HOSTS_MAX) knownHosts.clear();
-  knownHosts.add(host);
-  return true;
 }
 
 /** Nothing of what never reaches a route is read, and its connection ends. */
@@ -220,9 +240,12 @@ function listen(server: Server, { host, port }: HttpServerOptions): Promise<void
   });
 }
 
-function drain(server: Server): Promise<void> {
+function drain(server: Server, lane: HotLane | undefined): Promise<void> {
   return new Promise((resolve) => {
-    const sweep = setInterval(() => server.closeIdleConnections(), DRAIN_SWEEP_MS);
+    const sweep = setInterval(() => {
+      server.closeIdleConnections();
+      lane?.closeIdle();
+    }, DRAIN_SWEEP_MS);
     // Not the HTTP server's own: it also stops looking for heads that do not arrive, and these would hold the drain.
     NetServer.prototype.close.call(server, () => {
       clearInterval(sweep);

@@ -3,16 +3,20 @@ import { BodyBuffer, bodyTooLarge } from "./body-buffer.ts";
 import type { Exchange } from "./exchange.ts";
 import { Refusal } from "./refusal.ts";
 import { requestIdOf } from "./request-id.ts";
-import { allowedMs, type ArrivingBodies, type ArrivingBody, type ByteBound, type RateBound } from "./socket-bounds.ts";
+import {
+  allowedMs,
+  type ArrivingBodies,
+  type ArrivingBody,
+  type ByteBound,
+  type RateBound,
+  TIMER_MS_MAX,
+} from "./socket-bounds.ts";
 
 /** A body of at most this many bytes that nobody reads is swallowed so that its connection can live on. */
 const SWALLOW_BYTES_MAX = 64 * 1024;
 
 /** How long the rest of a refused upload is read and thrown away, so that the client sees the answer and not a reset. */
 export const LINGER_MS = 2000;
-
-/** The longest that node's timers can wait, in milliseconds: 25 days. */
-const TIMER_MS_MAX = 2 ** 31 - 1;
 
 /** What all exchanges over the sockets of a gateway share. */
 export type Edge = {

@@ -40,6 +40,9 @@ export function allowedMs(bytes: number, { bodyBytesPerSecondMin, bodyGraceMs }:
   return bodyBytesPerSecondMin === 0 ? Infinity : bodyGraceMs + (1000 * bytes) / bodyBytesPerSecondMin;
 }
 
+/** The longest that node's timers can wait, in milliseconds: 25 days. */
+export const TIMER_MS_MAX = 2 ** 31 - 1;
+
 /** A body that is arriving: a link of a list, so that nothing is made or looked up for the many that arrive at once. */
 export interface ArrivingBody {
   older: ArrivingBody | undefined;
