@@ -28,6 +28,8 @@ const SHELLS: Readonly<Record<string, readonly string[]>> = {
     "app",
     "http/http-server",
     "http/node-exchange",
+    "http/hot-lane",
+    "http/lane-exchange",
     "http/fetch-exchange",
     "broker/broker-inference",
     "call/access-logger",

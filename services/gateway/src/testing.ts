@@ -135,10 +135,19 @@ export function formApart(): void {
   process.env[FORM_APART] = "true";
 }
 
+/** Whether every connection is node's from its first byte: the same tests then hold either way. */
+const NO_LANE = "TEST_NO_LANE";
+
+/** From here on all servers of this file are without the hot lane. */
+export function withoutLane(): void {
+  process.env[NO_LANE] = "true";
+}
+
 /** Options of a gateway in a test: the defaults, a free port, and what is given. */
 export function testOptions(given: Partial<GatewayOptions> = {}): GatewayOptions {
   const inline = process.env[FORM_APART] === undefined ? {} : { inlineJsonBytesMax: 0 };
-  return { ...loadOptions(OPTIONS, { env: {}, argv: [] }), port: 0, adminPort: 0, ...inline, ...given };
+  const lane = { hotLane: process.env[NO_LANE] === undefined };
+  return { ...loadOptions(OPTIONS, { env: {}, argv: [] }), port: 0, adminPort: 0, ...inline, ...lane, ...given };
 }
 
 /** The threads of all gateways of a test file. They end with the file's process. */

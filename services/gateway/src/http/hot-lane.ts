@@ -10,7 +10,7 @@ export type HotLaneOptions = {
   readonly limits: PlainLimits;
   readonly keepAliveTimeoutMs: number;
   readonly serve: (exchange: Exchange, model: string) => void;
-  /** Takes a connection for the rest of its life; what has come and is not served is in front of it. */
+  /** Takes a connection for the rest of its life, with all that listens to it: what has come and is not served follows as `data`. */
   readonly handOver: (socket: Socket) => void;
 };
 
@@ -19,6 +19,9 @@ const BODY_BYTES_MAX = 64 * 1024;
 
 /** How long a new connection may stay silent in the lane, in milliseconds: from then on node looks when its head is overdue. */
 const SILENT_MS = 1000;
+
+/** How long the second piece of a request may take, in milliseconds: from then on node looks whether its body comes too slowly. */
+const PIECE_MS = 250;
 
 /**
  * - `idle`: nothing is under way, but perhaps the first piece of a request is here.
@@ -85,6 +88,8 @@ class LaneConnection {
   /** What has come and is not served: the first piece of a request, or what came behind one that is. */
   #rest: Buffer | undefined;
   #restMs = 0;
+  /** The client has ended its side behind the rest. */
+  #hasEnded = false;
   /** Since when `look` has found it idle; 0: it has not. Costs requests no clock. */
   #idleMs = 0;
 
@@ -109,14 +114,12 @@ class LaneConnection {
     if (request === INCOMPLETE) {
       // Many clients write a body apart from its head. A third piece is for node.
       if (!isFirst || !edge.bytes.fits(bytes.byteLength, 0)) return this.#handOver(bytes);
-      this.#rest = bytes;
       this.#restMs = nowMs;
-      return;
+      return this.#hold(bytes);
     }
-    const bodyIsWhole = isFirst || request.body.byteLength <= piece.byteLength;
     const receivedMs = isFirst ? nowMs : this.#restMs;
-    const firstByteMs = bodyIsWhole ? nowMs : receivedMs;
-    this.#rest = undefined;
+    const firstByteMs = request.body.byteLength > piece.byteLength ? receivedMs : nowMs;
+    if (!isFirst) this.#hold(undefined);
     this.#isNew = false;
     this.#idleMs = 0;
     this.#state = "busy";
@@ -126,8 +129,13 @@ class LaneConnection {
 
   /** Bytes behind a request that is not answered: they are node's as soon as it is. */
   #keep(bytes: Buffer): void {
-    this.#rest = bytes;
+    this.#hold(bytes);
     if (bytes.byteLength > BODY_BYTES_MAX) this.socket.pause();
+  }
+
+  #hold(bytes: Buffer | undefined): void {
+    this.#lane.options.edge.bytes.held += (bytes?.byteLength ?? 0) - (this.#rest?.byteLength ?? 0);
+    this.#rest = bytes;
   }
 
   readonly #answer = ({ head, body, bytes, isClosing }: LaneAnswer): void => {
@@ -160,11 +168,11 @@ class LaneConnection {
     bound.held += bytes;
     const leftMs = allowedMs(bytes, rate);
     const timer = leftMs < TIMER_MS_MAX ? setTimeout(() => socket.destroy(), leftMs) : undefined;
-    // Called back behind all that is written, or when the connection is closed.
-    socket.write("", () => {
+    // Called back behind all that is written, or with an error when the connection is closed.
+    socket.write("", (error) => {
       clearTimeout(timer);
       bound.held -= bytes;
-      if (this.#state !== "flushing") return;
+      if (this.#state !== "flushing" || error instanceof Error) return;
       this.#state = "idle";
       if (this.#rest !== undefined) this.#handOver(this.#rest);
     });
@@ -173,7 +181,7 @@ class LaneConnection {
   look(nowMs: number): void {
     if (this.#state !== "idle") return;
     if (this.#rest !== undefined) {
-      if (nowMs - this.#restMs > SILENT_MS) this.#handOver(this.#rest);
+      if (nowMs - this.#restMs > PIECE_MS) this.#handOver(this.#rest);
     } else if (this.#idleMs === 0) this.#idleMs = nowMs;
     else if (this.#isNew && nowMs - this.#idleMs > SILENT_MS) this.#handOver();
     else if (nowMs - this.#idleMs > this.#lane.options.keepAliveTimeoutMs) this.socket.destroy();
@@ -190,14 +198,18 @@ class LaneConnection {
     const { socket } = this;
     this.#leave();
     socket.off("data", this.#onData).off("end", this.#onEnd).off("error", onError).off("close", this.#onClose);
-    socket.pause();
-    if (bytes !== undefined) socket.unshift(bytes);
     this.#lane.options.handOver(socket);
-    socket.resume();
+    if (bytes !== undefined) socket.emit("data", bytes);
+    if (this.#hasEnded) socket.emit("end");
+    else socket.resume();
   }
 
-  /** As node does: who ends its side waits for no answer. */
-  readonly #onEnd = (): void => void this.socket.end();
+  /** As node does: who ends its side waits for no answer; what has come of a request is node's to refuse. */
+  readonly #onEnd = (): void => {
+    this.#hasEnded = true;
+    if (this.#rest === undefined) this.socket.end();
+    else if (this.#state === "idle") this.#handOver(this.#rest);
+  };
 
   readonly #onClose = (): void => {
     this.#leave();
@@ -206,7 +218,7 @@ class LaneConnection {
 
   #leave(): void {
     this.#state = "left";
-    this.#rest = undefined;
+    this.#hold(undefined);
     this.#lane.connections.delete(this);
   }
 }
