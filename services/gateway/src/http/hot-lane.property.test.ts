@@ -2,7 +2,7 @@ import { connect } from "node:net";
 import fc from "fast-check";
 import { expect, onTestFinished, test } from "vitest";
 import { createApp, type GatewayApp } from "../app.ts";
-import { EchoInference, inferBody, testOptions, testParser } from "../testing.ts";
+import { EchoInference, inferBody, testOptions, testFormPool } from "../testing.ts";
 import { startHttpServer } from "./http-server.ts";
 import { LaneExchange } from "./lane-exchange.ts";
 
@@ -17,7 +17,7 @@ async function start(hotLane: boolean): Promise<{ port: number; inLane: () => nu
   const app = createApp({
     inference: new EchoInference(),
     options,
-    parser: testParser,
+    formThreads: testFormPool,
     version: "0.0.0",
     isDraining: () => false,
     isRefusing: () => false,
