@@ -132,10 +132,11 @@ export function split(
     return extents === undefined ? cuts : cuts.map((piece, item) => cutBack(piece, extents, { tensor, item }));
   });
   const positions = new Map(outputs.map(({ name }, position) => [name, position]));
+  const all = [...positions.keys()];
   return rowsPerItem.map((_, index) => {
     const wanted = wantedOutputs[index] ?? [];
     const own: Piece[] = [];
-    for (const name of wanted.length === 0 ? positions.keys() : wanted) {
+    for (const name of wanted.length === 0 ? all : wanted) {
       const piece = pieces[positions.get(name) ?? -1]?.[index];
       if (piece === undefined) {
         return withoutOutputs({ code: "invalid_input", message: `the model has no output "${name}"` });
@@ -166,7 +167,7 @@ function checkItem(model: AssembleModel, item: AssembleItem): ItemFault | undefi
     if (!Number.isSafeInteger(tensor.bytes) || tensor.bytes < 0 || end > payload.byteLength) {
       return { code: "invalid_shape", message: `input "${spec.name}": the payload ends before its data does` };
     }
-    const dataFault = checkData(model, tensor, payload.subarray(offset, end));
+    const dataFault = checkData(model, tensor, part(payload, offset, end));
     if (dataFault !== undefined) return dataFault;
     offset = end;
   }
@@ -263,7 +264,7 @@ function concatenate(model: AssembleModel, items: readonly AssembleItem[], rows:
     for (const [index, { tensors, payload }] of items.entries()) {
       const start = offsets[index]!;
       const end = start + tensors[position]!.bytes;
-      bytes.set(payload.subarray(start, end), at);
+      bytes.set(part(payload, start, end), at);
       offsets[index] = end;
       at += end - start;
     }
@@ -312,12 +313,21 @@ function cut({ name, datatype, shape, data }: BatchTensor, rowsPerItem: readonly
   const perRow = elementCount(inner);
   const size = DATATYPES[datatype].bytes;
   let at = 0;
+  // Items of as many rows share it: most have one.
+  let header: TensorHeader | undefined;
   return rowsPerItem.map((rows) => {
     const end = size > 0 ? at + rows * perRow * size : bytesElementsEnd(bytes, at, rows * perRow);
     const own = bytes.subarray(at, end);
     at = end;
-    return { header: { name, datatype, shape: [rows, ...inner], bytes: own.byteLength }, data: own };
+    if (header?.shape[0] !== rows || header.bytes !== own.byteLength)
+      header = { name, datatype, shape: [rows, ...inner], bytes: own.byteLength };
+    return { header, data: own };
   });
+}
+
+/** A view costs more than a look whether it would be of the whole, as it is where a model has one input. */
+function part(bytes: Uint8Array, start: number, end: number): Uint8Array {
+  return start === 0 && end === bytes.byteLength ? bytes : bytes.subarray(start, end);
 }
 
 function join(pieces: readonly Piece[]): Uint8Array {

@@ -160,7 +160,5 @@ test("a manifest that is a folder, and a models folder that is not there", async
   });
   const dir = await folder({});
   expect(await scanRepository(dir)).toEqual([]);
-  await expect(scanRepository(join(dir, "none"))).rejects.toThrow(
-    /--models .*none cannot be read: it does not exist/,
-  );
+  await expect(scanRepository(join(dir, "none"))).rejects.toThrow(/--models .*none cannot be read: it does not exist/);
 });

@@ -370,7 +370,7 @@ export class Worker {
     const { testDelays } = this.#options;
     await sleepIf(testDelays.get("batch_wait"));
     const retryMs = testDelays.get("retry");
-    const keys = job.entries.map(({ origin, request }) => `${origin}/${request}`);
+    const keys = job.entries.map(({ origin, request }) => `${Buffer.from(origin).toString("hex")}/${request}`);
     if (retryMs === undefined || keys.every((key) => this.#failedOnce.has(key))) return false;
     for (const key of keys) this.#failedOnce.add(key);
     await sleep(retryMs);
@@ -406,7 +406,7 @@ function resultOf(
   const { pieces, failedMs } = execution;
   const [first] = pieces;
   const computeMs = pieces.reduce((sum, { ran }) => sum + ran.computeMs, 0);
-  const answers = pieces.flatMap(({ prepared, ran }) => answersOf(job, prepared, ran.outputs));
+  const items = [...pieces.flatMap(({ prepared, ran }) => answersOf(job, prepared, ran.outputs)), ...refusalsOf(job)];
   const retryUs = Math.round(failedMs * 1000);
   return {
     command: "RESULT",
@@ -415,7 +415,7 @@ function resultOf(
     batchRows: failedMs === 0 && first !== undefined ? first.prepared.assembled.rows : 0,
     batchWaitUs: Math.round(waitMsOf(job, execution) * 1000),
     computeUs: Math.round(computeMs * 1000),
-    items: [...answers, ...refusalsOf(job)].map((item) => (retryUs === 0 ? item : { ...item, retryUs })),
+    items: retryUs === 0 ? items : items.map((item) => ({ ...item, retryUs })),
     granted: given.granted,
   };
 }

@@ -27,10 +27,18 @@ export function jobMessage(batch: Batch): MessageOf<"JOB"> {
 
 /** A worker's answer, with the gateway's numbers and the broker's times; what the worker lost to failed runs counts as retry too. */
 export function answerItem(request: Request, item: ResultItem): ResultItem {
-  const { request: number, attempt } = request.item;
-  const retryUs = Math.min(Number.MAX_SAFE_INTEGER, micros(request.retryMs) + item.retryUs);
-  const times = { brokerQueueUs: micros(request.queueMs), retryUs };
-  return { ...item, request: number, attempt, ...times };
+  // Written out, as a spread for each row is felt.
+  return {
+    request: request.item.request,
+    attempt: request.item.attempt,
+    code: item.code,
+    retryAfterMs: item.retryAfterMs,
+    brokerQueueUs: micros(request.queueMs),
+    retryUs: Math.min(Number.MAX_SAFE_INTEGER, micros(request.retryMs) + item.retryUs),
+    text: item.text,
+    payload: item.payload,
+    tensors: item.tensors,
+  };
 }
 
 export function rejectItem(
