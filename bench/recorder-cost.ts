@@ -64,8 +64,8 @@ function brokerNs(): number {
 }
 
 function workerNs(): number {
-  const metrics = new WorkerMetrics({ version: "", slots: 1 });
-  metrics.loaded({ index: 0, model: MODEL } as WorkerModel, { provider: "cpu", seconds: 1, copyBytes: [] });
+  const metrics = new WorkerMetrics("");
+  metrics.loaded({ index: 0, model: MODEL } as WorkerModel, { provider: "cpu", seconds: 1, copies: [] });
   const items = Array.from({ length: BATCH_REQUESTS }, () => ({ code: 0 }) as ResultItem);
   return leastNs(() => {
     metrics.batchDone(0, {

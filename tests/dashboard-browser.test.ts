@@ -84,7 +84,7 @@ function claimWorker(address: string, { name, model }: { name: string; model: st
   };
   const hello = { pool: "default", pingIntervalMs: 500, features: [], proof: Buffer.alloc(0) };
   const load = { queuedRows: 0, runningBatches: 0, oldestMs: 0, progressAgeMs: 0, granted: [2], dispatched: [0] };
-  const entry = { index: 0, memoryBytes: 0, fingerprint: "", buckets: [], curve: [], model: described };
+  const entry = { index: 0, memoryBytes: 0, fingerprint: "", buckets: [], curve: [], model: described, slots: [] };
   socket.connect(address);
   say({ command: "HELLO", role: "worker", instance: name, slots: 1, bytesMax: 1_000, ...hello });
   say({ command: "MODELS", revision: 1, models: [entry] });

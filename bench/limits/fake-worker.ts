@@ -77,7 +77,7 @@ const links = new BrokerLinks({
   handlers: {
     onActive: (to) => {
       granted = WINDOW;
-      const models = [{ index: 0, memoryBytes: 0, fingerprint: "fake", buckets: [], curve: [], model }];
+      const models = [{ index: 0, memoryBytes: 0, fingerprint: "fake", buckets: [], curve: [], model, slots: [] }];
       links.send(to, { command: "MODELS", revision: 1, models });
       links.send(to, { command: "CREDIT", fence: 0, granted: [granted], grantedBytes: 0 });
       process.send?.({ type: "ready", addresses: {} });

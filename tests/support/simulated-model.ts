@@ -12,18 +12,20 @@ export type SimulatedModel = {
   /** Keys of model.yaml; their defaults hold where they are not given. */
   readonly timeoutMs?: number;
   readonly maxBatchSize?: number;
+  readonly instances?: number;
   /** Rows of open length, padded with zeros to one of the sizes; and what an element costs, in milliseconds. */
   readonly lengths?: { readonly buckets: readonly number[]; readonly elementMs: number };
 };
 
 /** Writes it into a models folder. It batches without the check of rows, which would take more runs at start. */
 export async function writeSimulatedModel(dir: string, model: SimulatedModel): Promise<void> {
-  const { name, runMs, rowMs = 0, timeoutMs, maxBatchSize, lengths } = model;
+  const { name, runMs, rowMs = 0, timeoutMs, maxBatchSize, instances, lengths } = model;
   const manifest = {
     batching: true,
     platform: "simulated",
     ...(timeoutMs === undefined ? {} : { timeout_ms: timeoutMs }),
     ...(maxBatchSize === undefined ? {} : { max_batch_size: maxBatchSize }),
+    ...(instances === undefined ? {} : { instances }),
     ...(lengths === undefined ? {} : { buckets: [{ sizes: lengths.buckets, inputs: { x: 1 } }] }),
     simulated: {
       base_ms: runMs,

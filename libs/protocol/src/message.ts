@@ -187,6 +187,7 @@ export const MESSAGES = {
         buckets: list(name),
         curve: list(struct({ rows: uint, q50Us: uint, q95Us: uint, samples: uint, bucket: name })),
         model,
+        slots: list(uint, 64),
       }),
     ),
   }),

@@ -1,5 +1,6 @@
 import { brokersSchema, COMMON_OPTIONS, defineOptions, DISCOVERY_OPTIONS } from "@millrace/runtime";
 import { z } from "zod";
+import { SLOTS_MAX } from "./manifest.ts";
 
 /** Every option of the worker. */
 export const OPTIONS = defineOptions({
@@ -21,9 +22,9 @@ export const OPTIONS = defineOptions({
     doc: "Port of the admin server; 0 picks a free one.",
   },
   slots: {
-    schema: z.number().int().min(1).max(64),
+    schema: z.number().int().min(1).max(SLOTS_MAX),
     default: 1,
-    doc: "Execution lanes: batches that run at one time. Each holds its own copy of every model.",
+    doc: "Execution lanes: batches that run at one time. Each holds its own copy of every model, but for those that say in model.yaml how many instances they have; where one says more, there are as many slots.",
   },
   threads: {
     schema: z.number().int().min(0).max(256),

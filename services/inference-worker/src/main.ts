@@ -21,7 +21,9 @@ import { CurveBook } from "./curve-book.ts";
 import { CurveFolder } from "./curve-folder.ts";
 import { NO_OBSERVER, WorkerMetrics } from "./metrics.ts";
 import { loadModels } from "./model-loader.ts";
+import { scanRepository } from "./repository.ts";
 import { type RunnerThread, startRunnerThread } from "./runner-host.ts";
+import { planSlots } from "./slot-plan.ts";
 import { Worker } from "./worker.ts";
 
 /** onnxruntime sends usage data to its maker unless this says otherwise. Set before a thread loads it; whoever wants it says 0. */
@@ -36,16 +38,13 @@ export async function main(argv: string[]): Promise<void> {
   Object.assign(process.env, { ...NO_TELEMETRY, ...process.env });
   const name = processName("worker", options.name);
   const logger = createLogger({ role: "worker", name, level: options.logLevel });
-  const { curvesFile } = options;
-  const given =
-    curvesFile === "" ? [] : await readOptionFile({ path: curvesFile, what: "curves file" }, parseCurvePage);
-  const curves = new CurveBook(given);
+  const curves = await givenCurves(options.curvesFile);
   const lifecycle = new Lifecycle();
   const { drainGraceMs } = options;
   let worker: Worker | undefined;
   void runUntilSignal({ lifecycle, logger, drainGraceMs, left: () => `${worker?.outstanding ?? 0} batches` });
 
-  const metrics = new WorkerMetrics({ version: packageJson.version, slots: options.slots });
+  const metrics = new WorkerMetrics(packageJson.version);
   const admin = await startAdminServer({
     host: options.adminHost,
     port: options.adminPort,
@@ -59,9 +58,12 @@ export async function main(argv: string[]): Promise<void> {
   lifecycle.onDrain(() => admin.close());
 
   const testDelays = parseTestDelay(options.testDelay);
-  const setup = setupOfSlots(options);
+  const found = await scanRepository(options.models);
+  const { slots, slotsOf } = planSlots(found, options.slots);
+  metrics.hasSlots(slots);
+  const setup = setupOfSlots({ slots, threads: options.threads });
   logger.info(setup, "worker starts");
-  const { slots, threadsPerSlot } = setup;
+  const { threadsPerSlot } = setup;
   const threads = startThreads({ slots, threadsPerSlot, computeDelayMs: testDelays.get("compute") ?? 0 }, (error) => {
     if (lifecycle.state === "draining" || lifecycle.state === "stopped") return;
     // The broker runs its batches elsewhere, and whoever started this process starts it anew.
@@ -74,7 +76,8 @@ export async function main(argv: string[]): Promise<void> {
   const folder = new CurveFolder(curveDir, logger);
   const keepCurves = (): Promise<void> => folder.write(curves.takeChanged());
   const models = await loadModels({
-    dir: options.models,
+    found,
+    slotsOf,
     threads,
     threadsPerSlot,
     bytesMax: options.modelBytesMax,
@@ -111,6 +114,11 @@ export async function main(argv: string[]): Promise<void> {
     await worker?.drain(reason);
     await keepCurves();
   });
+}
+
+/** Those of a file, or none. */
+async function givenCurves(path: string): Promise<CurveBook> {
+  return new CurveBook(path === "" ? [] : await readOptionFile({ path, what: "curves file" }, parseCurvePage));
 }
 
 /** What the slots have to themselves; the limit is that of the process's control group, in processors. */

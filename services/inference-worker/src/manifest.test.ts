@@ -13,6 +13,7 @@ test("an empty manifest is the default one", () => {
     sloMs: 0,
     maxBatchSize: 64,
     maxRequestRows: 1024,
+    instances: 0,
     share: 1,
     maxBatchElements: 0,
     padding: { axes: [], values: {} },
@@ -46,6 +47,7 @@ buckets:
   - { sizes: [8], inputs: { image: 2 } }
 padding: { tokens: -1 }
 max_hold_ms: 2
+instances: 3
 share: 5
 batching: true
 files:
@@ -65,6 +67,7 @@ simulated:
     sloMs: 50,
     maxBatchSize: 256,
     maxRequestRows: 1000,
+    instances: 3,
     share: 5,
     maxBatchElements: 16_384,
     padding: {

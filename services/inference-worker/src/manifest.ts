@@ -20,6 +20,9 @@ const MAX_HOLD_MS_DEFAULT = 100;
 
 const SHARE_MAX = 1_000;
 
+/** Slots of a worker, at most. */
+export const SLOTS_MAX = 64;
+
 const DIMENSION_MAX = 2 ** 31 - 1;
 const MANIFEST_BYTES_MAX = 1024 * 1024;
 const TIMEOUT_MS_MAX = 3_600_000;
@@ -53,6 +56,8 @@ export type Manifest = {
   readonly padding: PaddingRules;
   /** How long a request may be held back so that its batch grows; 0 = never. */
   readonly maxHoldMs: number;
+  /** Slots of a worker that hold a copy of it, 1 to 64; 0 where not set: as many as the worker's `--slots`. */
+  readonly instances: number;
   /** Weight of the model where several compete for the same slots, 1 to 1000. */
   readonly share: number;
   /** `false` never batches, `true` trusts the owner that rows do not influence each other, undefined finds out. */
@@ -144,6 +149,7 @@ const schema = z
     buckets: z.array(axis).max(AXES_MAX).default([]),
     padding: z.record(z.string(), z.number()).default({}),
     max_hold_ms: z.int().min(0).max(TIMEOUT_MS_MAX).default(MAX_HOLD_MS_DEFAULT),
+    instances: z.int().min(1).max(SLOTS_MAX).optional(),
     share: z.int().min(1).max(SHARE_MAX).default(1),
     batching: z.boolean().optional(),
     files: z.record(relativePath, z.strictObject({ sha256 })).default({}),
@@ -231,6 +237,7 @@ function toManifest(raw: z.output<typeof schema>): Manifest {
     maxBatchElements: raw.max_batch_elements ?? 0,
     padding: { axes: raw.buckets.map((one) => ({ ...one, mask: one.mask ?? "" })), values: raw.padding },
     maxHoldMs: raw.max_hold_ms,
+    instances: raw.instances ?? 0,
     share: raw.share,
     batching: raw.batching,
     files: Object.fromEntries(Object.entries(raw.files).map(([path, file]) => [path, file.sha256.toLowerCase()])),

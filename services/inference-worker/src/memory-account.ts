@@ -1,5 +1,5 @@
 /**
- * Counts the copies of models against the memory that they may take together. Each slot holds a copy of its own. What a copy
+ * Counts the copies of models against the memory that they may take together. Each slot of a model holds a copy of its own. What a copy
  * takes is known for certain only when it is loaded: before, the size of its file is the least that it can be.
  */
 export class MemoryAccount {

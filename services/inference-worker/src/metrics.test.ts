@@ -8,6 +8,7 @@ const MODEL: WorkerModel = {
   fingerprint: "",
   buckets: [],
   curve: [],
+  slots: [],
   model: {
     name: "digits",
     version: "2",
@@ -31,8 +32,13 @@ const MODEL: WorkerModel = {
 };
 
 function loadedMetrics(): WorkerMetrics {
-  const metrics = new WorkerMetrics({ version: "0.0.0", slots: 2 });
-  metrics.loaded(MODEL, { provider: "cpu", seconds: 1.5, copyBytes: [1_000, 2_000] });
+  const metrics = new WorkerMetrics("0.0.0");
+  metrics.hasSlots(2);
+  const copies = [
+    { slot: 0, bytes: 1_000 },
+    { slot: 1, bytes: 2_000 },
+  ];
+  metrics.loaded(MODEL, { provider: "cpu", seconds: 1.5, copies });
   return metrics;
 }
 
@@ -65,17 +71,14 @@ test("the slots are those of the worker, and not of each of its models", () => {
   const metrics = loadedMetrics();
   metrics.loaded(
     { ...MODEL, index: 4, model: { ...MODEL.model, name: "faces" } },
-    { provider: "cuda", seconds: 1, copyBytes: [] },
+    { provider: "cuda", seconds: 1, copies: [] },
   );
   expect(metrics.values.series("millrace_worker_slots")).toMatchObject([{ labels: {}, recorder: { value: 2 } }]);
 });
 
 test("a model that cannot serve has no series", () => {
-  const metrics = new WorkerMetrics({ version: "0.0.0", slots: 2 });
-  metrics.loaded(
-    { ...MODEL, model: { ...MODEL.model, state: "failed" } },
-    { provider: "cpu", seconds: 1, copyBytes: [] },
-  );
+  const metrics = new WorkerMetrics("0.0.0");
+  metrics.loaded({ ...MODEL, model: { ...MODEL.model, state: "failed" } }, { provider: "cpu", seconds: 1, copies: [] });
   expect(metrics.values.series("millrace_worker_model_info")).toEqual([]);
 });
 

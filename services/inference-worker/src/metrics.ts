@@ -65,9 +65,12 @@ export class WorkerMetrics implements WorkerObserver {
   readonly links = new LinkMetrics(this.values, "worker");
   readonly #models: ModelRecorders[] = [];
 
-  /** `slots`: its execution lanes. */
-  constructor({ version, slots }: { readonly version: string; readonly slots: number }) {
+  constructor(version: string) {
     recordProcess(this.values, { component: "worker", version });
+  }
+
+  /** It has so many execution lanes. */
+  hasSlots(slots: number): void {
     this.values.gauge("millrace_worker_slots", {}).set(slots);
   }
 
@@ -76,10 +79,10 @@ export class WorkerMetrics implements WorkerObserver {
     if (model.state !== "ready") return;
     const { values } = this;
     const { name, version, digest } = model;
-    const { provider, seconds, copyBytes } = loading;
+    const { provider, seconds, copies } = loading;
     values.gauge("millrace_worker_model_info", { model: name, version, sha256: digest, provider }).set(1);
     values.gauge("millrace_worker_model_load_seconds", { model: name, version }).set(seconds);
-    for (const [slot, bytes] of copyBytes.entries())
+    for (const { slot, bytes } of copies)
       values.gauge("millrace_worker_model_memory_bytes", { model: name, version, slot: String(slot) }).set(bytes);
     for (const reason of USUAL_ERRORS) values.counter("millrace_worker_errors_total", { model: name, reason });
     this.#models[index] = {

@@ -7,13 +7,18 @@ import { encodeOnnxModel } from "../../../tests/support/onnx-model.ts";
 import { CurveBook } from "./curve-book.ts";
 import { CurveFolder } from "./curve-folder.ts";
 import { type Loading, loadModels } from "./model-loader.ts";
+import { scanRepository } from "./repository.ts";
 import { startRunnerThread } from "./runner-host.ts";
 import type { LoadRequest } from "./runner-message.ts";
+import { planSlots } from "./slot-plan.ts";
 
 const BIG_VALUES = 4_000_000;
 
 /** A folder of two models, the first of 16 MB, loaded into two slots. `measured`: what a copy is said to have taken. */
-async function loadTwo(bytesMax: number, given: { readonly measured?: number; readonly endSecond?: boolean } = {}) {
+async function loadTwo(
+  bytesMax: number,
+  given: { readonly measured?: number; readonly endSecond?: boolean; readonly instances?: number } = {},
+) {
   const dir = await mkdtemp(join(tmpdir(), "millrace-"));
   onTestFinished(() => rm(dir, { recursive: true }));
   for (const [name, values] of [
@@ -30,7 +35,8 @@ async function loadTwo(bytesMax: number, given: { readonly measured?: number; re
     });
     await mkdir(join(dir, name));
     await writeFile(join(dir, name, "model.onnx"), model);
-    await writeFile(join(dir, name, "model.yaml"), "max_batch_size: 1");
+    const own = given.instances === undefined ? "" : `\ninstances: ${given.instances}`;
+    await writeFile(join(dir, name, "model.yaml"), `max_batch_size: 1${own}`);
   }
   const logger = createLogger({ role: "worker", name: "w", level: "silent" });
   const threads = [0, 1].map(() => startRunnerThread({ threads: 1 }));
@@ -46,8 +52,10 @@ async function loadTwo(bytesMax: number, given: { readonly measured?: number; re
     },
     unload: (model: number) => thread.unload(model),
   }));
+  const found = await scanRepository(dir);
   const models = await loadModels({
-    dir,
+    found,
+    slotsOf: planSlots(found, 2).slotsOf,
     threads: slots,
     threadsPerSlot: 1,
     processor: "p",
@@ -66,14 +74,28 @@ test("each slot has a copy of its own, and each copy is counted", async () => {
     ["big", "ready"],
     ["small", "ready"],
   ]);
-  const copyBytes = loadings[0]!.copyBytes;
-  expect(copyBytes).toHaveLength(2);
-  for (const bytes of copyBytes) expect(bytes).toBeGreaterThanOrEqual(4 * BIG_VALUES);
-  expect(models[0]!.memoryBytes).toBe(copyBytes[0]! + copyBytes[1]!);
+  const { copies } = loadings[0]!;
+  expect(copies.map(({ slot }) => slot)).toEqual([0, 1]);
+  expect(models.map(({ slots }) => slots)).toEqual([[], []]);
+  for (const { bytes } of copies) expect(bytes).toBeGreaterThanOrEqual(4 * BIG_VALUES);
+  expect(models[0]!.memoryBytes).toBe(copies[0]!.bytes + copies[1]!.bytes);
   for (const thread of threads) {
     const [output] = (await thread.run({ model: 1, inputs: someInputs() })).outputs;
     expect(Array.from(new Float32Array(output!.data))).toEqual([3, 3, 3, 3]);
   }
+});
+
+test("a model with one instance has one copy, in the slot that has least, and that is what counts", async () => {
+  const { models, loadings, threads, loads } = await loadTwo(10_000, { measured: 40, instances: 1 });
+  expect(models).toMatchObject([
+    { memoryBytes: 0, model: { state: "failed" } },
+    { memoryBytes: 40, slots: [1], model: { state: "ready" } },
+  ]);
+  expect(loadings[1]!.copies).toEqual([{ slot: 1, bytes: 40 }]);
+  expect(loads).toBe(1);
+  await expect(threads[0]!.run({ model: 1, inputs: someInputs() })).rejects.toMatchObject({ code: "internal" });
+  const [output] = (await threads[1]!.run({ model: 1, inputs: someInputs() })).outputs;
+  expect(Array.from(new Float32Array(output!.data))).toEqual([3, 3, 3, 3]);
 });
 
 const failure = { memoryBytes: 0, model: { name: "big", state: "failed" } };
@@ -86,7 +108,7 @@ test("a model whose file says that its copies do not fit is refused before it is
   expect(models[0]!.model.reason).toMatch(
     /^its copies, one a slot, take \d+ bytes at least; other models have 0 of the 31999999 that --model-bytes-max allows$/,
   );
-  expect(loadings[0]!.copyBytes).toEqual([]);
+  expect(loadings[0]!.copies).toEqual([]);
   expect(loads).toBe(2);
 });
 

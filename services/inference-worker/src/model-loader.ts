@@ -6,16 +6,17 @@ import type { CurveFolder } from "./curve-folder.ts";
 import { fingerprintOf, providerOf } from "./fingerprint.ts";
 import { MemoryAccount } from "./memory-account.ts";
 import { describeModel, type LoadOutcome } from "./model-description.ts";
-import { type RepositoryModel, scanRepository } from "./repository.ts";
+import type { RepositoryModel } from "./repository.ts";
 import type { LoadedModel, ModelSource } from "./runner.ts";
 import type { ServedModel } from "./worker.ts";
 import type { RunnerThread } from "./runner-host.ts";
 import { SWEEP_MS_MAX } from "./warm-up.ts";
 
 export type LoaderOptions = {
-  /** The models folder. */
-  readonly dir: string;
-  /** One a slot: each loads every model. */
+  /** The models of the folder, and the slots that are to hold each of them (`planSlots`). */
+  readonly found: readonly RepositoryModel[];
+  readonly slotsOf: readonly (readonly number[])[];
+  /** One a slot. */
   readonly threads: readonly Pick<RunnerThread, "load" | "unload">[];
   /** onnxruntime threads of a slot; part of what a curve is good for. */
   readonly threadsPerSlot: number;
@@ -31,27 +32,28 @@ export type LoaderOptions = {
   readonly bytesMax: number;
 };
 
-/** How a model was loaded. `copyBytes`: what its copy in each slot takes; none where it cannot serve. */
-export type Loading = { readonly provider: string; readonly seconds: number; readonly copyBytes: readonly number[] };
+/** How a model was loaded. `copies`: what its copy in each slot takes; none where it cannot serve. */
+export type Loading = { readonly provider: string; readonly seconds: number; readonly copies: readonly Copy[] };
+
+/** One copy of a model. */
+export type Copy = { readonly slot: number; readonly bytes: number };
 
 /**
- * Loads and warms up every model of the folder in every slot, one after the other, and says in the log how each went. What
- * cannot serve is in the list with its reason, and the others serve. A model's place in the list is its number.
- * @throws Error when the folder cannot be read.
+ * Loads and warms up every model in its slots, one after the other, and says in the log how each went. What cannot serve is in the
+ * list with its reason, and the others serve. A model's place in the list is its number.
  */
 export async function loadModels(options: LoaderOptions): Promise<ServedModel[]> {
-  const { logger } = options;
-  const found = await scanRepository(options.dir);
+  const { logger, found } = options;
   if (found.length > LIMITS.list)
     logger.error({ models: found.length, max: LIMITS.list }, "too many models; the rest is left out");
   const models: ServedModel[] = [];
   const memory = new MemoryAccount(options.bytesMax);
   for (const [index, one] of found.slice(0, LIMITS.list).entries()) {
     const startedMs = performance.now();
-    const { model, copyBytes } = await loadModel({ ...options, memory }, one, index);
+    const { model, copies } = await loadModel({ ...options, memory }, one, index);
     models.push(model);
     const seconds = (performance.now() - startedMs) / 1000;
-    options.onLoaded(model, { provider: providerOf(one.manifest), seconds, copyBytes });
+    options.onLoaded(model, { provider: providerOf(one.manifest), seconds, copies });
   }
   return models;
 }
@@ -62,16 +64,16 @@ async function loadModel(
   options: LoaderState,
   found: RepositoryModel,
   index: number,
-): Promise<{ readonly model: ServedModel; readonly copyBytes: readonly number[] }> {
-  const { logger, threadsPerSlot, processor, curves, folder } = options;
+): Promise<{ readonly model: ServedModel; readonly copies: readonly Copy[] }> {
+  const { logger, threads, threadsPerSlot, processor, curves, folder } = options;
   const fingerprint = fingerprintOf(found, { threads: threadsPerSlot, processor });
   const { name: ownName, version: ownVersion, manifest } = found;
   const kept = await folder.read(fingerprint);
   const sizes = curves.add(index, { model: ownName, version: ownVersion, fingerprint }, kept);
   // Of one size no slope can be told.
   const isKnown = sizes >= Math.min(2, manifest.maxBatchSize);
-  const { outcome, copyBytes } = await load(options, found, { index, sweepMs: isKnown ? 0 : SWEEP_MS_MAX });
-  const memoryBytes = copyBytes.reduce((sum, bytes) => sum + bytes, 0);
+  const { outcome, copies } = await load(options, found, { index, sweepMs: isKnown ? 0 : SWEEP_MS_MAX });
+  const memoryBytes = bytesOf(copies);
   const model = describeModel(found, outcome);
   const { name, version, state } = model;
   const loaded = outcome.state === "ready" ? outcome.loaded : undefined;
@@ -93,41 +95,49 @@ async function loadModel(
       );
   }
   const buckets = loaded?.buckets.map(({ bucket }) => bucket) ?? [];
-  const served = { index, memoryBytes, fingerprint, buckets, curve: [], model, padding: loaded?.padding };
-  return { model: served, copyBytes };
+  // Empty: all.
+  const slots = copies.length === threads.length ? [] : copies.map(({ slot }) => slot);
+  const served = { index, memoryBytes, fingerprint, buckets, curve: [], model, slots, padding: loaded?.padding };
+  return { model: served, copies };
 }
 
-/** Loads a copy into every slot; where one of them cannot be had none stays. */
+/** Loads a copy into each of its slots; where one of them cannot be had none stays. */
 async function load(
-  { threads, memory }: LoaderState,
+  { threads, memory, slotsOf }: LoaderState,
   found: RepositoryModel,
   asked: { readonly index: number; readonly sweepMs: number },
-): Promise<{ readonly outcome: LoadOutcome; readonly copyBytes: readonly number[] }> {
-  if (found.state === "failed") return { outcome: found, copyBytes: [] };
-  const copyBytes: number[] = [];
+): Promise<{ readonly outcome: LoadOutcome; readonly copies: readonly Copy[] }> {
+  if (found.state === "failed") return { outcome: found, copies: [] };
+  const slots = slotsOf[asked.index]!;
+  const copies: Copy[] = [];
   try {
-    refuseIf(memory.refusalOf((await fileBytesOf(found.source)) * threads.length));
+    refuseIf(memory.refusalOf((await fileBytesOf(found.source)) * slots.length));
     let result: LoadedModel | undefined;
-    for (const [slot, thread] of threads.entries()) {
+    for (const slot of slots) {
       // The slots are alike: one of them measures.
-      const loaded = await loadCopy(thread, found, { ...asked, sweepMs: slot === 0 ? asked.sweepMs : 0 });
-      copyBytes.push(loaded.memoryBytes);
-      refuseIf(memory.refusalOf(copyBytes.reduce((sum, bytes) => sum + bytes, 0)));
-      // A slot that found rows to influence each other decides for all: batches may go to any slot.
+      const sweepMs = copies.length === 0 ? asked.sweepMs : 0;
+      const loaded = await loadCopy(threads[slot]!, found, { ...asked, sweepMs });
+      copies.push({ slot, bytes: loaded.memoryBytes });
+      refuseIf(memory.refusalOf(bytesOf(copies)));
+      // A slot that found rows to influence each other decides for all: batches may go to any of them.
       const isLess = result?.batching === true && !loaded.batching;
       if (result === undefined || isLess || (result.padding && !loaded.padding)) result = loaded;
     }
     if (result === undefined) throw new Error("there is no slot to load it into");
     if (tensorListBytes(result) > LIMITS.tensorsBytes)
       throw new Error("it has more inputs or outputs, or longer names, than one request can carry");
-    for (const bytes of copyBytes) memory.bytes += bytes;
-    return { outcome: { state: "ready", loaded: result }, copyBytes };
+    memory.bytes += bytesOf(copies);
+    return { outcome: { state: "ready", loaded: result }, copies };
   } catch (error) {
     // A thread that is gone has nothing to unload.
-    await Promise.allSettled(threads.map((thread) => thread.unload(asked.index)));
+    await Promise.allSettled(slots.map((slot) => threads[slot]!.unload(asked.index)));
     const reason = error instanceof Error ? error.message : String(error);
-    return { outcome: { state: "failed", reason }, copyBytes: [] };
+    return { outcome: { state: "failed", reason }, copies: [] };
   }
+}
+
+function bytesOf(copies: readonly Copy[]): number {
+  return copies.reduce((sum, { bytes }) => sum + bytes, 0);
 }
 
 function loadCopy(
@@ -155,7 +165,7 @@ async function fileBytesOf(source: ModelSource): Promise<number> {
 
 /** The largest tensor list that a request or an answer of the model can need. */
 function tensorListBytes({ inputs, outputs }: LoadedModel): number {
-  const bytesOf = (specs: readonly TensorSpec[]): number => {
+  const lengthOf = (specs: readonly TensorSpec[]): number => {
     const tensors = specs.map(({ name, datatype, shape }) => ({
       name,
       datatype,
@@ -164,5 +174,5 @@ function tensorListBytes({ inputs, outputs }: LoadedModel): number {
     }));
     return encodeTensorList({ tensors, outputs: outputs.map(({ name }) => name) }).byteLength;
   };
-  return Math.max(bytesOf(inputs), bytesOf(outputs));
+  return Math.max(lengthOf(inputs), lengthOf(outputs));
 }

@@ -129,6 +129,7 @@ function startWorker(brokers: readonly { readonly address: string }[]) {
         fingerprint: "",
         buckets: [],
         curve: [],
+        slots: [],
         model: { ...model, inputs: [input], outputs: [input] },
         padding: undefined,
       },

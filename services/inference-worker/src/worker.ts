@@ -41,7 +41,7 @@ export type WorkerOptions = Pick<BrokerLinksOptions, "brokers" | "discoveryInter
   readonly models: readonly ServedModel[];
   /** What is learned from every run, and told to each broker that is found. */
   readonly curves: CurveBook;
-  /** One a slot; each has loaded all ready models, under their index. */
+  /** One a slot; each has loaded the ready models that name it, under their index. */
   readonly threads: readonly Pick<RunnerThread, "run" | "runAhead">[];
   readonly observer: WorkerObserver;
   readonly logger: Logger;
@@ -179,7 +179,7 @@ export class Worker {
   #onJob(session: Session, message: MessageOf<"JOB">): void {
     const slot = this.#slots[message.slot];
     const served = this.#options.models[message.model];
-    if (slot === undefined || served?.model.state !== "ready") {
+    if (slot === undefined || served === undefined || !isIn(served, slot)) {
       return this.#nack(session, message.batch, { started: true, text: "no such slot or model here" });
     }
     const nowMs = performance.now();
@@ -381,6 +381,11 @@ export class Worker {
     this.#startNext(slot);
     return true;
   }
+}
+
+/** Whether a model can be run in a slot. */
+function isIn({ model, slots }: ServedModel, { index }: Slot): boolean {
+  return model.state === "ready" && (slots.length === 0 || slots.includes(index));
 }
 
 /** The clock of the runner threads (process.hrtime) at zero of ours (performance.now). */

@@ -89,7 +89,7 @@ function idleSlotFor({ model, slot: { worker: own }, bucket, bytes, rows }: Batc
     const { model: description, fingerprint } = worker.models.get(model)!;
     if (rows > description.maxBatchSize) continue;
     const runMs = (model.curve(bucket, fingerprint).predict(rows)?.q50Ms ?? Infinity) * worker.slowness;
-    for (const slot of worker.slots) {
+    for (const slot of model.slotsOf(worker)) {
       if (slot.batches.length > 0 || !hasPlace(slot) || runMs > bestMs) continue;
       if (best !== undefined && runMs === bestMs && slot.lastDispatchMs >= best.lastDispatchMs) continue;
       best = slot;
@@ -104,10 +104,10 @@ function isOpen({ state, isolated }: WorkerSession): boolean {
 }
 
 /** The share of the model's slots that have a batch. */
-function busyNow({ workers, slots }: ModelVersion): number {
+function busyNow(model: ModelVersion): number {
   let busy = 0;
-  for (const worker of workers) for (const slot of worker.slots) if (slot.batches.length > 0) busy++;
-  return busy / slots;
+  for (const worker of model.workers) for (const slot of model.slotsOf(worker)) if (slot.batches.length > 0) busy++;
+  return busy / model.slots;
 }
 
 /** Whether a second run of the request may be of use: it may run twice, waits for this batch alone, and could be in time. */

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { BrokerDriver, type FakeWorker, requestsOf } from "../testing/broker-driver.ts";
+import { modelOf, modelsMessage } from "../testing/message-builders.ts";
 
 /** What is assumed before anything was measured. */
 const HAND_OVER_MS = 0.3;
@@ -167,4 +168,33 @@ test("suspects get workers of their own, half of them at most while others wait,
   gateway.submit([21]);
   driver.advance(100);
   expect([a, b, d].map((worker) => requestsOf(worker.jobs()))).toEqual([[], [], [[21]]]);
+});
+
+test("a model gets the slots that its worker has it in, and no others; what it has is those", () => {
+  const driver = new BrokerDriver();
+  const gateway = driver.gateway();
+  const models = [modelOf("all"), modelOf("some")];
+  const worker = driver.worker("w", { slots: 3, models });
+  const list = modelsMessage(models);
+  const announce = (slots: readonly number[]): void =>
+    worker.say({ ...list, revision: 2, models: list.models.map((one, i) => (i === 0 ? one : { ...one, slots })) });
+  announce([2]);
+  driver.decide();
+  const [all, some] = driver.core.models.all;
+  expect([all!.slots, some!.slots]).toEqual([3, 1]);
+  for (let number = 0; number < 4; number++) {
+    gateway.submit([number], { route: some!.route });
+    driver.advance(1);
+  }
+  const jobs = worker.jobs();
+  expect(jobs.map(({ slot }) => slot)).toEqual([2]);
+  worker.answer(jobs[0]!, 1);
+  expect(worker.jobs().map(({ slot }) => slot)).toEqual([2]);
+  // A slot that the worker does not have.
+  announce([0, 3]);
+  driver.decide();
+  expect(some!.workers.size).toBe(0);
+  announce([]);
+  driver.decide();
+  expect(some!.slots).toBe(3);
 });

@@ -33,7 +33,7 @@ export function chooseSlot(
   for (const worker of head.model.workers) {
     if (worker.state !== "active" || worker.isolated !== undefined || reserved.has(worker)) continue;
     if (!worker.hasRoom(head.bytes)) continue;
-    for (const slot of worker.slots) {
+    for (const slot of head.model.slotsOf(worker)) {
       if (!hasPlace(slot) || slot.promisedIn === turn) continue;
       const atMs = sendAtMs(slot.batches[0], worker.handOver.ms, nowMs);
       if (atMs === Infinity) continue;
@@ -71,7 +71,7 @@ export function freesInTime({ model, bucket, rows, expiresMs }: Request, nowMs: 
     if (worker.state !== "active" || worker.isolated !== undefined) continue;
     const curve = model.curve(bucket, worker.models.get(model)!.fingerprint);
     const runMs = (curve.predict(rows)?.q95Ms ?? Infinity) * worker.slowness;
-    for (const { batches } of worker.slots) {
+    for (const { batches } of model.slotsOf(worker)) {
       const freeMs = Math.max(nowMs, batches.at(-1)?.predictedEndMs ?? 0) + worker.handOver.ms;
       if (batches.length > 0 && freeMs + runMs <= expiresMs) return true;
     }
@@ -87,7 +87,7 @@ export function firstFreeSlot(
   let best: { readonly slot: Slot; readonly freeInMs: number } | undefined;
   for (const worker of model.workers) {
     if (worker.state !== "active") continue;
-    for (const slot of worker.slots) {
+    for (const slot of model.slotsOf(worker)) {
       const endMs = slot.batches.at(-1)?.predictedEndMs ?? nowMs;
       const freeInMs = Math.max(0, endMs - nowMs) + worker.handOver.ms;
       if (Number.isFinite(freeInMs) && (best === undefined || freeInMs < best.freeInMs)) best = { slot, freeInMs };
@@ -108,7 +108,7 @@ export function chooseLoneSlot(model: ModelVersion, reserved: Set<WorkerSession>
   const left = Math.min(share - (active.length - open.length), model.suspects.length);
   if (left <= 0) return undefined;
   for (const worker of open) {
-    const slot = worker.batchesOut === 0 ? worker.slots.find(hasPlace) : undefined;
+    const slot = worker.batchesOut === 0 ? model.slotsOf(worker).find(hasPlace) : undefined;
     if (slot !== undefined) return slot;
   }
   for (const worker of open.toSorted((a, b) => a.batchesOut - b.batchesOut).slice(0, left)) reserved.add(worker);

@@ -148,7 +148,7 @@ export const BROKER_METRICS = defineMetrics({
     type: "gauge",
     unit: "slots",
     labels: ["model"],
-    help: "Slots of the ready workers that serve the model. The models of a worker share its slots: the sum over models is no capacity.",
+    help: "Slots of the ready workers that can run the model. The models of a worker share its slots: the sum over models is no capacity.",
     asks: "Share of the slots that could run a model which it keeps busy.",
     query:
       "sum by (instance, model) (rate(millrace_broker_busy_seconds_total[1m])) / sum by (instance, model) (millrace_broker_model_slots)",

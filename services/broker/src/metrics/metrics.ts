@@ -19,7 +19,7 @@ import {
 } from "./observer.ts";
 import type { Request } from "../dispatch/request.ts";
 import { TurnEndings } from "./turn-endings.ts";
-import { type Batch, runningMs, type WorkerSession } from "../sessions/worker-session.ts";
+import { type Batch, runningMs, type Slot, type WorkerSession } from "../sessions/worker-session.ts";
 
 /** A gateway cancels what has run out of time. The two clocks agree this well, in ms, on when that was. */
 const EXPIRY_SLACK_MS = 10;
@@ -183,16 +183,18 @@ export class BrokerMetrics implements BrokerObserver {
       if (worker.state === "gone") continue;
       const served = worker.state === "draining" ? worker.withdrawn : worker.models.keys();
       const state = worker.state === "active" ? "ready" : worker.state;
-      const credits = worker.slots.reduce((sum, { granted, dispatched }) => sum + granted - dispatched, 0);
-      const models = new Set<ModelMetrics>();
+      const slotsOf = new Map<ModelMetrics, Set<Slot>>();
       for (const version of served) {
         count(version, state).value++;
         if (state !== "ready") continue;
-        this.#of(version).credits.value += credits;
-        models.add(this.#of(version));
+        const metrics = this.#of(version);
+        const slots = version.slotsOf(worker);
+        metrics.credits.value += slots.reduce((sum, { granted, dispatched }) => sum + granted - dispatched, 0);
+        // Versions of one name may share slots.
+        slotsOf.set(metrics, new Set(slots).union(slotsOf.get(metrics) ?? new Set()));
       }
       if (state === "ready") this.#slots.value += worker.slots.length;
-      for (const { slots } of models) slots.value += worker.slots.length;
+      for (const [{ slots }, own] of slotsOf) slots.value += own.size;
     }
   }
 }

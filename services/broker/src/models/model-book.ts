@@ -69,7 +69,8 @@ export class ModelBook {
       const known = this.#byName.get(nameOf(model));
       // A version that others serve is not described anew by a worker that cannot.
       if (!isReady && known !== undefined && known.version.workers.size > 0) continue;
-      const version = isReady && model.maxBatchSize < 1 ? undefined : this.#describe(known, model);
+      const isSense = !isReady || (model.maxBatchSize >= 1 && entry.slots.every((slot) => slot < worker.slots.length));
+      const version = isSense ? this.#describe(known, model) : undefined;
       if (version === undefined) leftOut++;
       else if (isReady) {
         version.join(worker, entry);

@@ -16,7 +16,7 @@ import {
 import { DecisionLog } from "../decisions/decision-log.ts";
 import { ModelTotals } from "./model-totals.ts";
 import type { Request } from "../dispatch/request.ts";
-import type { WorkerSession } from "../sessions/worker-session.ts";
+import type { Slot, WorkerSession } from "../sessions/worker-session.ts";
 
 /** Curves kept per model version. Buckets come from clients: the book of curves must not grow without bound. */
 const CURVES_MAX = 256;
@@ -63,6 +63,8 @@ export class ModelVersion {
   open = 0;
   /** Ready workers that serve it. */
   readonly #workers = new Set<WorkerSession>();
+  /** Of the workers that have it in some of their slots alone, these. */
+  readonly #someSlots = new Map<WorkerSession, readonly Slot[]>();
   #slots = 0;
   /** The least recently used first. */
   readonly #curves = new Map<string, OwnCurve>();
@@ -95,9 +97,14 @@ export class ModelVersion {
     return this.#workers;
   }
 
-  /** Slots of the workers that serve it. */
+  /** Slots that can run it, of all workers. */
   get slots(): number {
     return this.#slots;
+  }
+
+  /** Slots of a worker that can run it. */
+  slotsOf(worker: WorkerSession): readonly Slot[] {
+    return this.#someSlots.size === 0 ? worker.slots : (this.#someSlots.get(worker) ?? worker.slots);
   }
 
   /** Its weight among models that share slots, at least 1. */
@@ -111,18 +118,27 @@ export class ModelVersion {
   }
 
   /**
-   * A worker serves it from now on. What the worker has measured fills in for the sizes that no worker of its kind has run here;
+   * A worker serves it from now on, in the slots that the entry names; in all if it names none. What the worker has measured fills in for the sizes that no worker of its kind has run here;
    * samples that are there stay.
    */
   join(worker: WorkerSession, entry: WorkerModel): void {
-    if (!this.#workers.has(worker)) this.#slots += worker.slots.length;
+    this.leave(worker);
     this.#workers.add(worker);
+    if (entry.slots.length > 0)
+      this.#someSlots.set(
+        worker,
+        worker.slots.filter(({ index }) => entry.slots.includes(index)),
+      );
+    this.#slots += this.slotsOf(worker).length;
     const buckets = Map.groupBy(entry.curve, ({ bucket }) => bucket);
     for (const [bucket, points] of buckets) this.curve(bucket, entry.fingerprint).seed(points.map(toCurvePoint));
   }
 
   leave(worker: WorkerSession): void {
-    if (this.#workers.delete(worker)) this.#slots -= worker.slots.length;
+    if (!this.#workers.has(worker)) return;
+    this.#slots -= this.slotsOf(worker).length;
+    this.#workers.delete(worker);
+    this.#someSlots.delete(worker);
   }
 
   /** The largest batch, and its time in ms by the curve that learned last; Infinity before the first batch. */

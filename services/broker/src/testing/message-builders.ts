@@ -39,7 +39,15 @@ export function modelsMessage(
   return {
     command: "MODELS",
     revision: 1,
-    models: models.map((model, index) => ({ index, memoryBytes: 0, fingerprint, buckets: [], curve, model })),
+    models: models.map((model, index) => ({
+      index,
+      memoryBytes: 0,
+      fingerprint,
+      buckets: [],
+      curve,
+      model,
+      slots: [],
+    })),
   };
 }
 
