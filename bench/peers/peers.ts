@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { StartedProcess } from "../../tests/support/started-process.ts";
-import { freePort } from "../free-port.ts";
+import { freePort } from "../../tests/support/free-port.ts";
 import type { SideRow } from "../side.ts";
 import { pythonSide } from "./python-peer.ts";
 

@@ -4,7 +4,7 @@ import { CommandProcess } from "../../tests/support/command-process.ts";
 import { ROOT } from "../../tests/support/repository.ts";
 import type { RequestFormName } from "../../tests/support/request-form.ts";
 import { temporaryFolder } from "../../tests/support/temporary-folder.ts";
-import { freePort } from "../free-port.ts";
+import { freePort } from "../../tests/support/free-port.ts";
 import type { ServedModel, Side, SideRow } from "../side.ts";
 
 /** A Python server, by how it is started. */

@@ -2,7 +2,7 @@ import { execFile } from "node:child_process";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
-import { freePort } from "../../bench/free-port.ts";
+import { freePort } from "../support/free-port.ts";
 import { CommandProcess } from "../support/command-process.ts";
 import { ROOT } from "../support/repository.ts";
 import { StartedProcess } from "../support/started-process.ts";

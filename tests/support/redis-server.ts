@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { type AddressInfo, createServer } from "node:net";
+import { freePort } from "./free-port.ts";
 import { LineLog } from "./line-log.ts";
 import { temporaryFolder } from "./temporary-folder.ts";
 
@@ -83,12 +83,4 @@ export class RedisServer implements AsyncDisposable {
     }
     await this.#folder[Symbol.asyncDispose]();
   }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
 }
