@@ -1,7 +1,7 @@
 import { loadOptions } from "@millrace/runtime";
 import type { Labels, Manifest } from "./manifest.ts";
 import { reachFaults } from "./reach.ts";
-import { optionS, OPTIONS_OF, selects, toWorkload, type Workload } from "./workload.ts";
+import { optionNumber, optionS, OPTIONS_OF, selects, toWorkload, type Workload } from "./workload.ts";
 
 /** What a drain has beyond what it must wait for, and a pod beyond its sleep and its drain, at least, in seconds. */
 const SLACK_S = 5;
@@ -18,6 +18,7 @@ export function invariantFaults(manifests: readonly Manifest[]): string[] {
     ...optionFaults(workload),
     ...podFaults(workload),
     ...containerFaults(workload),
+    ...memoryFaults(workload),
     ...graceFaults(workload, requestS),
     ...brokerAddressFaults(workload, manifests, workloads),
     ...budgetFaults(workload, manifests),
@@ -91,6 +92,32 @@ function containerFaults({ name, container, pod }: Workload): string[] {
     ],
   ];
   return all.filter(([holds]) => !holds).map(([, fault]) => `${name}: ${fault}`);
+}
+
+/** What a role holds beside what its options bound (k8s/README.md has the figures), in bytes. */
+const RESIDENT_BYTES = 128 * 1024 ** 2;
+
+/** What parsing JSON takes at most, in times of its bytes: see the option `parseThreads`. */
+const PARSED_TIMES = 30;
+
+/** Brokers that a worker serves at a time, while one is replaced. */
+const BROKERS_MAX = 2;
+
+/** What a role may hold by its options fits into its memory: a bound above the limit bounds nothing, and the pod is killed. */
+function memoryFaults(workload: Workload): string[] {
+  const { name, container } = workload;
+  const [, number = "", unit = ""] = /^(\d+)(Mi|Gi)$/.exec(String(container.resources?.limits?.["memory"])) ?? [];
+  const limitBytes = Number(number) * 1024 ** (unit === "Gi" ? 3 : 2);
+  const of = (key: string): number => optionNumber(workload, key);
+  const held =
+    of("inFlightBytesMax") +
+    PARSED_TIMES * of("jsonBytesMax") * of("parseThreads") +
+    of("queueBytesMax") +
+    BROKERS_MAX * of("bytesMax");
+  const mib = (bytes: number): number => Math.ceil(bytes / 1024 ** 2);
+  return limitBytes >= RESIDENT_BYTES + held
+    ? []
+    : [`${name}: may hold ${mib(RESIDENT_BYTES + held)} MiB, and is killed at ${mib(limitBytes)}`];
 }
 
 /**

@@ -78,6 +78,25 @@ const BREAKAGES: readonly Breakage[] = [
     fault: /can write its root/,
   },
   {
+    what: "a gateway that may hold more than its memory",
+    file: "base/gateway/options.env",
+    edit: [/MILLRACE_IN_FLIGHT_BYTES_MAX=.*/, ""],
+    fault: /gateway: may hold 1120 MiB, and is killed at 1024/,
+  },
+  {
+    what: "a broker that may hold more than its memory",
+    file: "base/broker/deployment.yaml",
+    overlay: "prod-cpu",
+    edit: [/limits: \{ memory: 1536Mi \}/, "limits: { memory: 1Gi }"],
+    fault: /broker: may hold 1152 MiB, and is killed at 1024/,
+  },
+  {
+    what: "a worker that may hold more than its memory",
+    file: "workers/_template/options.env",
+    edit: [/^/, "MILLRACE_BYTES_MAX=536870912\n"],
+    fault: /worker-digits: may hold 1152 MiB, and is killed at 1024/,
+  },
+  {
     what: "too little grace",
     file: GATEWAY,
     edit: [/Seconds: 50/, "Seconds: 49"],

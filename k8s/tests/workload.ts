@@ -57,9 +57,14 @@ function fromPod(source: EnvironmentVariable["valueFrom"]): string {
   return source?.fieldRef?.fieldPath === "metadata.namespace" ? NAMESPACE : "of-the-pod";
 }
 
-/** What holds of an option that is a time, in seconds: what the workload is given, or the default; 0 where the role has no such option. */
-export function optionS({ container, env }: Workload, key: string): number {
-  return Number(env[environmentName(key)] ?? OPTIONS_OF[container.name]?.[key]?.default ?? 0) / 1000;
+/** What holds of an option that is a number: what the workload is given, or the default; 0 where the role has no such option. */
+export function optionNumber({ container, env }: Workload, key: string): number {
+  return Number(env[environmentName(key)] ?? OPTIONS_OF[container.name]?.[key]?.default ?? 0);
+}
+
+/** The same of a time in milliseconds, in seconds. */
+export function optionS(workload: Workload, key: string): number {
+  return optionNumber(workload, key) / 1000;
 }
 
 /** An empty selector selects nothing here: it would select everything. */
