@@ -50,11 +50,20 @@ export async function measure(turn: Turn): Promise<Measurement> {
     ...(openLoop === undefined ? {} : { openLoop }),
     ...(runs === undefined || runs.runs === 0
       ? {}
-      : { meanBatchRows: runs.rows / runs.runs, runRowsPerSecond: runs.rows / runs.seconds }),
+      : {
+          meanBatchRows: runs.rows / runs.runs,
+          runRowsPerSecond: runs.rows / runs.seconds,
+          runRowsPerCpuSecond: runs.rows / runs.cpuSeconds,
+        }),
   };
 }
 
 function differenceOf(before: RunReading | undefined, after: RunReading | undefined): RunReading | undefined {
   if (before === undefined || after === undefined) return undefined;
-  return { runs: after.runs - before.runs, rows: after.rows - before.rows, seconds: after.seconds - before.seconds };
+  return {
+    runs: after.runs - before.runs,
+    rows: after.rows - before.rows,
+    seconds: after.seconds - before.seconds,
+    cpuSeconds: after.cpuSeconds - before.cpuSeconds,
+  };
 }

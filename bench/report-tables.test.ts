@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { cell, limitTable, OURS, ratioOf, workloadTable } from "./report-tables.ts";
+import { cell, limitTable, OURS, ratioOf, runRateText, workloadTable } from "./report-tables.ts";
 import { replaceBetweenMarks } from "./report-marks.ts";
 import type { Measurement, Results } from "./results.ts";
 
@@ -50,6 +50,23 @@ test("the table of a closed loop", () => {
     `| ${OURS} | 200 (60–300) | 1 | 2.5 | 10 | 40 | 100 | 7 |  |`,
     "| peer | 60 (1–100) | 1 | 2.5 | 10 | 40 | 100 |  | 1.5 (1–2) |",
   ]);
+});
+
+test("how fast runs are: by the clock, and by the processor time of the slot's thread where that was read", () => {
+  const run = { ...measurement(OURS, 0, 1), runRowsPerSecond: 900 };
+  expect(runRateText([measurement(OURS, 0, 1)], OURS)).toBe("");
+  expect(runRateText([run], OURS)).toBe("While its worker ran the model, it ran 900 rows a second.");
+  expect(
+    runRateText(
+      [
+        { ...run, runRowsPerCpuSecond: 1000 },
+        { ...run, side: "peer" },
+      ],
+      OURS,
+    ),
+  ).toBe(
+    "While its worker ran the model, it ran 900 rows a second, and 1,000 in each second that its slot's thread had a core.",
+  );
 });
 
 test("limits are grouped by what they are of", () => {

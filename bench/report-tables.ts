@@ -122,8 +122,14 @@ export function othersText(measurements: readonly Measurement[]): string {
 
 /** How fast the runs of a side are by themselves; "" where it does not tell. */
 export function runRateText(measurements: readonly Measurement[], side: string): string {
-  const rates = measurements.flatMap((one) => (one.side === side ? (one.runRowsPerSecond ?? []) : []));
-  return rates.length === 0 ? "" : `While its worker ran the model, it ran ${cell(spreadOf(rates))} rows a second.`;
+  const own = measurements.filter((one) => one.side === side);
+  const rates = own.flatMap((one) => one.runRowsPerSecond ?? []);
+  if (rates.length === 0) return "";
+  const text = `While its worker ran the model, it ran ${cell(spreadOf(rates))} rows a second`;
+  const cpuRates = own.flatMap((one) => one.runRowsPerCpuSecond ?? []);
+  return cpuRates.length === 0
+    ? `${text}.`
+    : `${text}, and ${cell(spreadOf(cpuRates))} in each second that its slot's thread had a core.`;
 }
 
 export function settingsTable({ sides, environment }: Results): string {

@@ -30,6 +30,8 @@ export type Measurement = {
   readonly meanBatchRows?: number;
   /** Rows over the time of runs alone, for sides that tell: to be held against onnxruntime by itself. */
   readonly runRowsPerSecond?: number;
+  /** Rows over the processor time of the slots' threads: without what others on the same cores take of the time of runs. */
+  readonly runRowsPerCpuSecond?: number;
   /** For open loops and bursts. */
   readonly openLoop?: OpenLoopReport;
 };

@@ -9,8 +9,13 @@ export type ServedModel = {
   readonly repository: string;
 };
 
-/** What the workers of a side have run so far. */
-export type RunReading = { readonly runs: number; readonly rows: number; readonly seconds: number };
+/** What the workers of a side have run so far. `cpuSeconds`: processor time of their slots' threads, message passing included. */
+export type RunReading = {
+  readonly runs: number;
+  readonly rows: number;
+  readonly seconds: number;
+  readonly cpuSeconds: number;
+};
 
 /** One server, or set of servers, that runs and can be measured. Leaving its scope ends it. */
 export type Side = AsyncDisposable & {

@@ -1,4 +1,5 @@
 import { type MetricSample, readMetrics, sumOf } from "../tests/support/metrics-text.ts";
+import { threadCpuMsOf, type TreeProcess } from "../tests/support/process-tree.ts";
 import { StartedProcess } from "../tests/support/started-process.ts";
 import { DevSystem } from "../tests/support/system.ts";
 import { PEERS } from "./peers/peers.ts";
@@ -24,13 +25,21 @@ export function millrace(gateways: number, workers: number, isBinary = false): S
         .map(([, { admin = "" }]) => admin);
       return Object.assign(system, {
         processes: () => system.process.tree(),
-        readRuns: async () => toReading((await Promise.all(admins.map(readMetrics))).flat()),
+        readRuns: async () => {
+          const samples = (await Promise.all(admins.map(readMetrics))).flat();
+          return { ...toReading(samples), cpuSeconds: slotCpuSeconds(system.process.tree()) };
+        },
       });
     },
   };
 }
 
-function toReading(samples: readonly MetricSample[]): RunReading {
+function slotCpuSeconds(processes: readonly TreeProcess[]): number {
+  const workers = processes.filter(({ name }) => name.startsWith("worker-"));
+  return workers.reduce((sum, { pid }) => sum + threadCpuMsOf(pid, "slot"), 0) / 1000;
+}
+
+function toReading(samples: readonly MetricSample[]): Omit<RunReading, "cpuSeconds"> {
   return {
     runs: sumOf(samples, "millrace_worker_inference_seconds_count"),
     rows: sumOf(samples, "millrace_worker_rows_total"),

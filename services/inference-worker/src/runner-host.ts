@@ -35,12 +35,15 @@ const RECALLED_PLACES = 64;
 type Pending = { readonly resolve: (reply: RunnerReply) => void; readonly reject: (error: Error) => void };
 type Request = RunnerRequest extends infer R ? (R extends RunnerRequest ? Omit<R, "id"> : never) : never;
 
+/** What the system calls the thread, and those that onnxruntime starts for it: in `top -H`, in profiles, in /proc. */
+const THREAD_NAME = "slot";
+
 /** Starts the thread of one slot. It holds no model yet. */
 export function startRunnerThread(options: RunnerThreadOptions): RunnerThread {
   const { threads, computeDelayMs = 0, entry = new URL("./runner-thread.ts", import.meta.url) } = options;
   const recalled = new Int32Array(new SharedArrayBuffer(4 * RECALLED_PLACES)).fill(-1);
   const setup: RunnerThreadSetup = { threads, computeDelayMs, recalled };
-  return new RunnerThread(new Worker(entry, { workerData: setup }), recalled);
+  return new RunnerThread(new Worker(entry, { workerData: setup, name: THREAD_NAME }), recalled);
 }
 
 /**
