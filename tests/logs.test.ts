@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { STAGES } from "@millrace/runtime";
 import { expect, onTestFailed, test } from "vitest";
 import { until } from "./support/bounded.ts";
-import { elements, post, requestOf } from "./support/inference-client.ts";
+import { elements, get, post, requestOf } from "./support/inference-client.ts";
 import { mixedModel, writeModels } from "./support/load-models.ts";
+import type { OnnxModel } from "./support/onnx-model.ts";
 import { postBytes, RawConnection } from "./support/raw-connection.ts";
 import { ROOT } from "./support/repository.ts";
 import { simulatedRequest, writeSimulatedModel } from "./support/simulated-model.ts";
@@ -38,6 +39,15 @@ function mixedRequest(label: unknown): unknown {
     label: elements("BYTES", [1], [label]),
   });
 }
+
+/** Fails in its run where `index` is not 0. */
+const PICKY: OnnxModel = {
+  name: "picky",
+  inputs: [{ name: "index", datatype: "INT64", shape: ["batch"] }],
+  outputs: [{ name: "picked", datatype: "FP32", shape: ["batch"] }],
+  nodes: [{ op: "Gather", inputs: ["choice", "index"], outputs: ["picked"] }],
+  initializers: [{ name: "choice", datatype: "FP32", shape: [1], data: [1] }],
+};
 
 test("every line of every role is JSON with documented ECS names, tells of each error, and holds no payload", async () => {
   await using folder = await temporaryFolder();
@@ -140,4 +150,35 @@ test("every line of every role is JSON with documented ECS names, tells of each 
   expect(sum).toBeLessThanOrEqual(Number(served["event.duration"]));
   // Nothing is documented that is not there; a stack needs a defect.
   expect(DOCUMENTED.filter((name) => !name.endsWith("*") && name !== "error" && !seen.has(name))).toEqual([]);
+});
+
+test("a run that fails and a worker that is lost are told with the ids of their requests", async () => {
+  await using folder = await temporaryFolder();
+  await writeModels(folder.path, [PICKY]);
+  await writeSimulatedModel(folder.path, { name: "slow", runMs: 3 * SLOW_MS });
+  await using broker = await startBroker();
+  const { gateways = "", workers = "" } = broker.addresses;
+  await using worker = await startWorker({ broker: workers, models: folder.path });
+  await using gateway = await startGateway({ broker: gateways });
+  onTestFailed(() => console.error([gateway, broker, worker].map(({ log }) => log.tail(40)).join("\n--\n")));
+  await gateway.log.waitFor(/gateway is ready/);
+  const url = gateway.addresses["http"] ?? "";
+  const beyond = requestOf({ index: elements("INT64", [1], [7]) });
+  expect((await post(`${url}/v2/models/picky/infer`, beyond, { "x-request-id": "beyond" })).status).toBe(500);
+  expect(JSON.parse(await worker.log.waitFor(/a run failed/))).toMatchObject({
+    "http.request.id": "beyond",
+    "error.code": "model_error",
+    "labels.model": "picky",
+    "labels.requests": 1,
+  });
+  const lost = { "x-request-id": "lost", "x-request-timeout-ms": "5000" };
+  const asked = post(`${url}/v2/models/slow/infer`, simulatedRequest(1), lost);
+  await until(10_000, "it runs", async () => {
+    const { text } = await get(`${broker.addresses["admin"]}/decisions?model=slow`);
+    return text.includes('"sent"');
+  });
+  worker.signal("SIGKILL");
+  const again = JSON.parse(await broker.log.waitFor(/requests of a lost worker wait again/)) as Line;
+  expect(again).toMatchObject({ "http.request.id": "lost", "labels.model": "slow", "labels.requests": 1 });
+  expect((await asked).status).toBe(504);
 });

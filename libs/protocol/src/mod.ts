@@ -49,3 +49,4 @@ export { type Outcome, outcomeOf, OUTCOMES } from "./outcome.ts";
 export { classOf, PRIORITIES, type Priority, PRIORITY_NAMES } from "./priority.ts";
 export { RequestTable } from "./request-table.ts";
 export { type ModelTotals, TotalsBook, type TotalsEntry } from "./totals.ts";
+export { encodeTrace, requestIdOf, requestIdsOf } from "./trace.ts";

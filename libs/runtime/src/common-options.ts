@@ -22,6 +22,11 @@ export const COMMON_OPTIONS = defineOptions({
     default: "info",
     doc: "Least severe level that is logged.",
   },
+  commit: {
+    schema: z.string().regex(/^[\w.+-]{1,64}$/, "1 to 64 letters, digits and . _ + -"),
+    default: "unknown",
+    doc: "Commit that this was built from, for millrace_build_info; images are built with it.",
+  },
   adminHost: {
     schema: z.string().min(1),
     default: "127.0.0.1",

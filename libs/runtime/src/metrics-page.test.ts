@@ -39,12 +39,14 @@ test("writes the text format: escaped, cumulative, with 0 for what has not happe
 
 test("has the metrics of process and Node, and none that another reader would spoil", async () => {
   const metrics = new Metrics(PROCESS_METRICS);
-  recordProcess(metrics, { component: "broker", version: "1.2.3" });
+  recordProcess(metrics, { component: "broker", version: "1.2.3", commit: "abc" });
   const text = await new MetricsPage(metrics).render();
   const names = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name);
   expect(names).toEqual(expect.arrayContaining(["process_cpu_seconds_total", "nodejs_heap_size_used_bytes"]));
   expect(names.filter((name) => /gc|eventloop_lag/.test(name ?? ""))).toEqual([]);
-  expect(text).toContain(`millrace_build_info{component="broker",version="1.2.3",node="${process.versions.node}"} 1\n`);
+  expect(text).toContain(
+    `millrace_build_info{component="broker",version="1.2.3",commit="abc",node="${process.versions.node}"} 1\n`,
+  );
   expect(Number(/^millrace_eventloop_active_seconds_total (\S+)$/m.exec(text)?.[1])).toBeGreaterThan(0);
 });
 

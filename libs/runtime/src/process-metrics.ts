@@ -9,10 +9,10 @@ export const PROCESS_METRICS = defineMetrics({
   millrace_build_info: {
     type: "gauge",
     unit: "1",
-    labels: ["component", "version", "node"],
-    help: "Always 1: the role, its version, and the Node that runs it.",
+    labels: ["component", "version", "commit", "node"],
+    help: "Always 1: the role, its version, the commit it was built from (`unknown` outside of images), and the Node that runs it.",
     asks: "Processes by role and version.",
-    query: "count by (component, version) (millrace_build_info)",
+    query: "count by (component, version, commit) (millrace_build_info)",
   },
   millrace_eventloop_active_seconds_total: {
     type: "counter",
@@ -34,7 +34,7 @@ export const PROCESS_METRICS = defineMetrics({
 /** Sets them up in the metrics of a role. */
 export function recordProcess(
   metrics: Metrics<typeof PROCESS_METRICS>,
-  build: { component: string; version: string },
+  build: { component: string; version: string; commit: string },
 ): void {
   metrics.gauge("millrace_build_info", { ...build, node: process.versions.node }).set(1);
   const active = metrics.counter("millrace_eventloop_active_seconds_total", {});

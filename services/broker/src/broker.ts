@@ -6,11 +6,12 @@ import {
   type Message,
   type MessageOf,
   PING_EVERY_MS,
+  requestIdsOf,
   type Stamp,
   TotalsBook,
 } from "@millrace/protocol";
 import type { KeptCurve } from "@millrace/scheduling";
-import { Dispatcher, type DispatcherOptions } from "./dispatch/dispatcher.ts";
+import { Dispatcher, type DispatcherOptions, type Loss } from "./dispatch/dispatcher.ts";
 import { GatewaySession } from "./sessions/gateway-session.ts";
 import { ModelBook } from "./models/model-book.ts";
 import type { Weights } from "./models/model-version.ts";
@@ -68,7 +69,7 @@ export type BrokerReport = {
  */
 export type BrokerState = "serving" | "draining" | "drained";
 
-export type BrokerOptions = Omit<DispatcherOptions, "observer"> & {
+export type BrokerOptions = Omit<DispatcherOptions, "observer" | "onLoss"> & {
   /** Measures what happens; nothing by default. */
   readonly observer?: BrokerObserver;
   readonly instance: string;
@@ -127,7 +128,8 @@ export class Broker {
     const { observer = NO_OBSERVER } = options;
     this.#observer = observer;
     const outbox = new Outbox((session, message) => this.#send(session, message));
-    this.#dispatcher = new Dispatcher(this.models, outbox, { ...options, observer });
+    const onLoss = (loss: Loss): void => this.#logLoss(loss);
+    this.#dispatcher = new Dispatcher(this.models, outbox, { ...options, observer, onLoss });
   }
 
   /** When `decide` has something to do even if no event comes; Infinity: never. */
@@ -441,6 +443,15 @@ export class Broker {
 
   #all(): PeerSession[] {
     return [...this.#sessions.gateway.values(), ...this.#sessions.worker.values()];
+  }
+
+  #logLoss({ batch, requests, code }: Loss): void {
+    const { model, slot, id } = batch;
+    const ids = requestIdsOf(requests.map(({ item }) => item.trace));
+    const where = { model: model.description.name, worker: slot.worker.instance, batch: id };
+    const fields = { ...where, requests: requests.length, "http.request.id": ids };
+    if (code === undefined) this.#log("warn", "requests of a lost worker wait again", fields);
+    else this.#log("warn", "a request is given up", { ...fields, "error.code": code });
   }
 
   #log(level: "info" | "warn", text: string, fields: Readonly<Record<string, string | number>>): void {

@@ -35,7 +35,7 @@ export async function main(argv: string[]): Promise<void> {
   const curves =
     curvesFile === "" ? [] : await readOptionFile({ path: curvesFile, what: "curves file" }, parseCurvePage);
 
-  const metrics = new BrokerMetrics(packageJson.version);
+  const metrics = new BrokerMetrics(packageJson.version, options.commit);
   const { buckets } = BROKER_METRICS.millrace_broker_request_duration_seconds;
   const dashboard = new Dashboard({ name, metrics: metrics.values, bounds: buckets });
   let server: BrokerServer | undefined;

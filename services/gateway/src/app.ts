@@ -59,7 +59,7 @@ export type AppDeps = {
   /** Whether inference is refused with 503: in a drain, after its delay. */
   readonly isRefusing: () => boolean;
   /** Is told of every exception that ended a request: a defect of ours, to be logged. Never holds payloads. */
-  readonly onDefect: (error: unknown) => void;
+  readonly onDefect: (error: unknown, requestId?: string) => void;
   /** Who may ask for inference; undefined: everybody. */
   readonly apiKeys?: ApiKeys | undefined;
   /** Is also told of requests that no route serves. */
@@ -161,7 +161,7 @@ export function createApp(deps: AppDeps): GatewayApp {
     try {
       serveInference(door, exchange, { form: oipForm, name, version: "" });
     } catch (error) {
-      deps.onDefect(error);
+      deps.onDefect(error, exchange.requestId);
       refuse(exchange, new Refusal("internal", ERROR_CODES.internal.meaning), deps);
     }
   };

@@ -37,7 +37,7 @@ export async function main(argv: string[]): Promise<void> {
   const lifecycle = new Lifecycle();
   const isDraining = (): boolean => lifecycle.state === "draining";
 
-  const metrics = new GatewayMetrics(packageJson.version);
+  const metrics = new GatewayMetrics(packageJson.version, options.commit);
   const metricsPage = new MetricsPage(metrics.values);
   const broker = new BrokerInference({
     brokers: options.brokers,
@@ -78,7 +78,9 @@ export async function main(argv: string[]): Promise<void> {
       accessLog.ended(end);
     },
   };
-  const onDefect = (error: unknown): void => logger.error({ error }, "a request met a defect");
+  const onDefect = (error: unknown, requestId?: string): void => {
+    logger.error({ ...(requestId !== undefined && { "http.request.id": requestId }), error }, "a request met a defect");
+  };
   const formThreads = new FormPool({ threads: options.parseThreads, onDefect });
   lifecycle.onDrain(() => formThreads.close());
   let isRefusing = false;

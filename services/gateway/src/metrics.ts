@@ -32,8 +32,8 @@ export class GatewayMetrics {
   readonly hooks = new HookMetrics(this.values);
   readonly #models = new ByModel((model) => new CallRecorders(this.values, model));
 
-  constructor(version: string) {
-    recordProcess(this.values, { component: "gateway", version });
+  constructor(version: string, commit = "unknown") {
+    recordProcess(this.values, { component: "gateway", version, commit });
   }
 
   /** Reads models and connections from now on, whenever somebody asks. */

@@ -20,6 +20,8 @@ export type JobEntry = {
   readonly origin: Uint8Array;
   readonly request: number;
   readonly attempt: number;
+  /** See `encodeTrace`: for logs. */
+  readonly trace: Uint8Array;
   readonly deadlineMs: number;
   /** Nobody wants the answer: it does not start, and is not answered. */
   cancelled: boolean;
@@ -78,13 +80,14 @@ export function jobOf(
     receivedMs: nowMs,
     entries: message.items.map((item) => {
       const list = decodeTensorList(item.tensors);
-      const { rows, payload, origin, request, attempt } = item;
+      const { rows, payload, origin, request, attempt, trace } = item;
       return {
         item: { rows, tensors: list?.tensors ?? [], payload },
         outputs: list?.outputs ?? [],
         origin,
         request,
         attempt,
+        trace,
         deadlineMs: nowMs + item.budgetUs / 1000,
         cancelled: false,
         fault:

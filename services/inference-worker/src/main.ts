@@ -44,7 +44,7 @@ export async function main(argv: string[]): Promise<void> {
   let worker: Worker | undefined;
   void runUntilSignal({ lifecycle, logger, drainGraceMs, left: () => `${worker?.outstanding ?? 0} batches` });
 
-  const metrics = new WorkerMetrics(packageJson.version);
+  const metrics = new WorkerMetrics(packageJson.version, options.commit);
   const admin = await startAdminServer({
     host: options.adminHost,
     port: options.adminPort,

@@ -65,8 +65,8 @@ export class WorkerMetrics implements WorkerObserver {
   readonly links = new LinkMetrics(this.values, "worker");
   readonly #models: ModelRecorders[] = [];
 
-  constructor(version: string) {
-    recordProcess(this.values, { component: "worker", version });
+  constructor(version: string, commit = "unknown") {
+    recordProcess(this.values, { component: "worker", version, commit });
   }
 
   /** It has so many execution lanes. */

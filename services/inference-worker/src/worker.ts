@@ -7,6 +7,7 @@ import {
   type Message,
   type MessageOf,
   PING_EVERY_MS,
+  requestIdsOf,
   type WorkerModel,
 } from "@millrace/protocol";
 import type { Logger, Stage } from "@millrace/runtime";
@@ -296,7 +297,9 @@ export class Worker {
       const code = error instanceof RunnerError ? error.code : "internal";
       const message = error instanceof Error ? error.message : String(error);
       // The runtime's own words may quote the input: they are for the client alone.
-      this.#options.logger.warn({ model: job.model.name, requests: prepared.live.length, code }, "a run failed");
+      const ids = requestIdsOf(prepared.live.map((index) => job.entries[index]!.trace));
+      const fields = { model: job.model.name, requests: prepared.live.length, "http.request.id": ids };
+      this.#options.logger.warn({ ...fields, "error.code": code }, "a run failed");
       for (const index of prepared.live) job.entries[index]!.fault = { code, message };
       return "failed";
     }

@@ -32,7 +32,12 @@ export type DispatcherOptions = AdmissionOptions & {
   /** Late batches that may run a second time elsewhere, per 100 batches; 0: none. */
   readonly hedgePercent?: number;
   readonly observer: BrokerObserver;
+  /** Hears of what people should know of. */
+  readonly onLoss: (loss: Loss) => void;
 };
+
+/** Requests of one batch that wait again because their worker is lost, or one that is given up, with its code. */
+export type Loss = { readonly batch: Batch; readonly requests: readonly Request[]; readonly code?: ErrorCode };
 
 /** After this many failed attempts a request is given up: more would only spread what makes it fail. */
 const FAILURES_MAX = 3;
@@ -165,7 +170,7 @@ export class Dispatcher {
     }
     for (const request of batch.requests) {
       if (isOf(batch, request) && !leaveToOther(batch, request))
-        this.#reject(request, "internal", "the worker's answer left this request out");
+        this.#giveUp(request, batch, { code: "internal", text: "the worker's answer left this request out" });
     }
   }
 
@@ -180,7 +185,10 @@ export class Dispatcher {
       if (message.started) request.failures++;
       if (leaveToOther(batch, request)) continue;
       if (request.failures >= FAILURES_MAX || request.attempts >= ATTEMPTS_MAX)
-        this.#reject(request, "unavailable", `given up after ${request.attempts} attempts: ${message.text}`);
+        this.#giveUp(request, batch, {
+          code: "unavailable",
+          text: `given up after ${request.attempts} attempts: ${message.text}`,
+        });
       else this.#requeue(request, "handed_back", nowMs);
     }
   }
@@ -399,6 +407,7 @@ export class Dispatcher {
   #redeliver(batch: Batch, mayHaveRun: boolean, nowMs: number): void {
     this.#retire(batch, nowMs);
     batch.model.decisions.ended(batch.decision, "lost");
+    const again: Request[] = [];
     for (const request of batch.requests) {
       if (!isOf(batch, request)) continue;
       if (mayHaveRun) {
@@ -406,17 +415,26 @@ export class Dispatcher {
         if (request.alone) {
           // Two runs at one time, in company: whose fault it was is not certain.
           const code = batch.isIsolated ? "poison" : "worker_lost";
-          this.#reject(request, code, "two workers were lost while they ran this request");
+          this.#giveUp(request, batch, { code, text: "two workers were lost while they ran this request" });
           continue;
         }
         if ((request.item.flags & REQUEST_FLAGS.noRetry) !== 0) {
-          this.#reject(request, "worker_lost", "the worker was lost, and the request may not run twice");
+          const text = "the worker was lost, and the request may not run twice";
+          this.#giveUp(request, batch, { code: "worker_lost", text });
           continue;
         }
         request.alone = true;
       }
-      if (!leaveToOther(batch, request)) this.#requeue(request, "worker_lost", nowMs);
+      if (leaveToOther(batch, request)) continue;
+      this.#requeue(request, "worker_lost", nowMs);
+      again.push(request);
     }
+    if (again.length > 0) this.#options.onLoss({ batch, requests: again });
+  }
+
+  #giveUp(request: Request, batch: Batch, { code, text }: { readonly code: ErrorCode; readonly text: string }): void {
+    this.#options.onLoss({ batch, requests: [request], code });
+    this.#reject(request, code, text);
   }
 
   #enqueue(request: Request): void {

@@ -47,8 +47,8 @@ export class BrokerMetrics implements BrokerObserver {
   /** Whether anybody says when batches end: only then their beginnings count. */
   #hearsOfBatches = false;
 
-  constructor(version: string) {
-    recordProcess(this.values, { component: "broker", version });
+  constructor(version: string, commit = "unknown") {
+    recordProcess(this.values, { component: "broker", version, commit });
     this.#slots = this.values.gauge("millrace_broker_slots", {});
     this.#peers = new Map(
       (["gateway", "worker"] as const).flatMap((peer) =>

@@ -6,6 +6,7 @@ import {
   LIMITS,
   type MessageOf,
   type RejectItem,
+  requestIdOf,
   type ResultItem,
   type SubmitItem,
   type Tensor,
@@ -88,9 +89,10 @@ function answerOf(endings: readonly Ending[]): InferenceAnswer {
 
 test("a request is handed over once, with its route and what is left of its budget, and answered once", () => {
   const { table } = tableOf();
-  const number = add(table, 0);
+  const number = add(table, 0, { requestId: "mine" });
   const [[item]] = flushed(table, 10) as [[SubmitItem]];
   expect(item).toMatchObject({ request: number, attempt: 0, route: 5, rows: 1, budgetUs: 990_000, ageUs: 10_000 });
+  expect(requestIdOf(item.trace)).toBe("mine");
   expect(decodeTensorList(item.tensors)?.tensors).toEqual([{ name: "x", datatype: "FP32", shape: [1, 4], bytes: 16 }]);
   expect(flushed(table, 11)).toEqual([]);
   const answer = answerOf(table.result(resultOf(number, 0), 20));

@@ -1,6 +1,7 @@
 import {
   decodeTensorList,
   encodeTensorList,
+  encodeTrace,
   type ErrorCode,
   errorCodeOf,
   isWellSized,
@@ -338,11 +339,9 @@ function submitItem(pending: Pending, route: number, nowMs: number): SubmitItem 
       })),
       outputs: request.outputs,
     }),
-    trace: NO_TRACE,
+    trace: encodeTrace(request.requestId),
   };
 }
-
-const NO_TRACE = Buffer.alloc(0);
 
 /** Views of the tensors that lie one behind the other in a payload; undefined where list, shapes and payload disagree. */
 function cutTensors(list: Uint8Array, payload: Uint8Array): Tensor[] | undefined {

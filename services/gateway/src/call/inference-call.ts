@@ -39,8 +39,8 @@ export type Door = {
   readonly delays: ReadonlyMap<Stage, number> | undefined;
   readonly access: TenantAccess;
   readonly isRefusing: () => boolean;
-  /** Is told of every exception that a call ended with: a defect of ours. */
-  readonly onDefect: (error: unknown) => void;
+  /** Is told of every exception that a call ended with, and its request's id: a defect of ours. */
+  readonly onDefect: (error: unknown, requestId: string) => void;
   readonly observer: CallObserver;
   /** Calls in flight now; counted by the calls themselves. */
   inFlight: number;
@@ -362,7 +362,7 @@ class InferenceCall<Request extends FormRequest> {
   }
 
   #fail(error: unknown): void {
-    this.#door.onDefect(error);
+    this.#door.onDefect(error, this.#exchange.requestId);
     if (this.#state !== "done") this.#refuse(new Refusal("internal", ERROR_CODES.internal.meaning));
   }
 

@@ -155,7 +155,8 @@ export class HookedInference implements Inference {
         const last = logged.get(hook) ?? { atMs: -Infinity, omitted: 0 };
         logged.set(hook, last);
         if (performance.now() - last.atMs < LOG_EVERY_MS) return void last.omitted++;
-        logger.error({ model: name, hook, requestId, omitted: last.omitted, error }, "a hook failed");
+        const fields = { model: name, hook, "http.request.id": requestId, omitted: last.omitted };
+        logger.error({ ...fields, error }, "a hook failed");
         Object.assign(last, { atMs: performance.now(), omitted: 0 });
       },
     };
