@@ -1,6 +1,6 @@
 /**
- * The simulator of the scheduling research (its appendix), word for word but for types and names: one queue, N equal workers, batch
- * time a + b·n, one deadline for all. It is the oracle that the production policy and our own simulator are compared with.
+ * A simulator that shares no code with the scheduler: one queue, N equal workers, batch time a + b·n, one deadline for all, each
+ * policy in a few lines. It is the oracle that the production policy and our own simulator are compared with.
  */
 export type ReferencePolicy = "greedy" | "fixed" | "edf" | "paced";
 

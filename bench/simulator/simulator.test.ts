@@ -6,8 +6,8 @@ import { type Policy, runPool } from "./pool.ts";
 import { type ReferencePolicy, runReference } from "./reference.ts";
 
 /**
- * The table of the scheduling research (§2.2): batch time 4 + 0.25 n ms, requests/s of which 99 % are answered within D, for N
- * slots, by the policies of its simulator.
+ * What the reference simulator gives: batch time 4 + 0.25 n ms, requests/s of which 99 % are answered within D, for N
+ * slots, by each of its policies.
  */
 const TABLE = [
   { D: 20, N: 1, greedy: 2_041, edf: 1_773, paced: 2_107 },

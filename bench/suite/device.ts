@@ -2,7 +2,7 @@ import type { Line } from "@millrace/scheduling";
 import type { SimulatedModel } from "../../tests/support/simulated-model.ts";
 
 /**
- * The device of the scheduling research's table (§2.2: 4 + 0.25 n ms, a deadline of 20 ms), ten times as slow: so what a busy
+ * The device of the simulator's table (bench/simulator/simulator.test.ts: 4 + 0.25 n ms, a deadline of 20 ms), ten times as slow: so what a busy
  * machine adds in milliseconds weighs a tenth, and eight workers that sleep fit on two cores.
  */
 export const LINE: Line = { fixedMs: 40, rowMs: 2.5 };

@@ -17,7 +17,7 @@ export type PartContext = {
 
 /** One line of the suite: a row of the table of parts. */
 export type PartRow = {
-  /** As in the scheduling research's table, and on the command line. */
+  /** As in docs/scheduling.md, and on the command line. */
   readonly name: string;
   readonly title: string;
   /** With how many workers it is run, each by itself. */

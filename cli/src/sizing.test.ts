@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { bestBatch, predict, sizeFor, type SizePoint, workersByLine } from "./sizing.ts";
 
-/** The device of the scheduling research's table: 4 + 0.25 n ms, exactly. */
+/** The device of the simulator's table (bench/simulator/simulator.test.ts): 4 + 0.25 n ms, exactly. */
 const LINE = { fixedMs: 4, rowMs: 0.25 };
 const pointAt = (rows: number): SizePoint => ({ rows, q50Ms: 4 + 0.25 * rows, q95Ms: 4 + 0.25 * rows });
 const POINTS = [1, 2, 4, 8, 16, 32, 64, 128, 256].map(pointAt);

@@ -25,7 +25,7 @@ export function predict(points: readonly SizePoint[], rows: number): SizePoint {
 
 /**
  * The batch size with the highest throughput that keeps an SLO where `workers` take turns: a request that has just missed a batch
- * waits for at most L(n)/N and then runs, so L(n)·(1 + 1/N) ≤ SLO, with L's upper quantile (scheduling research §2.1, n_max).
+ * waits for at most L(n)/N and then runs, so L(n)·(1 + 1/N) ≤ SLO, with L's upper quantile (as in Symphony, https://arxiv.org/abs/2308.07470).
  * Undefined where not even one row keeps it. O(rows of the largest size).
  */
 export function bestBatch(
@@ -43,7 +43,10 @@ export function bestBatch(
   return best;
 }
 
-/** Workers for a rate within an SLO by the line alone: N = ⌈(λb + a/D) / (1 − a/D)⌉ (scheduling research §2.1); Infinity where a ≥ D. */
+/**
+ * Workers for a rate within an SLO by the line alone: N = ⌈(λb + a/D) / (1 − a/D)⌉; Infinity where a ≥ D. The largest batch that keeps
+ * the SLO is n = (D/(1 + 1/N) − a)/b, N workers that take turns run N·n/L(n) = (N/b)·(1 − (1 + 1/N)·a/D) of them, and that solved for N.
+ */
 export function workersByLine(
   { fixedMs, rowMs }: BatchLine,
   { ratePerSecond, sloMs }: { readonly ratePerSecond: number; readonly sloMs: number },

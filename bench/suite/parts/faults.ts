@@ -9,7 +9,7 @@ import type { SuiteProbe } from "../results.ts";
 const WORK = { model: DEVICE.name, deadlineMs: DEADLINE_MS };
 const WINDOW_MS = 500;
 
-/** Shares of what no policy exceeds that have to hold all the same (scheduling research §5.2). */
+/** Shares of what no policy exceeds that have to hold all the same: aims, which leave a policy room for what it cannot know. */
 const WITH_SLOW_WORKER = 0.65;
 const WITH_PAUSES = 0.75;
 const PAUSE_MS = 500;

@@ -2,7 +2,7 @@ import { sumOf } from "../../../tests/support/metrics-text.ts";
 import { LiveSystem } from "../live-system.ts";
 import type { PartRow } from "../part.ts";
 
-/** Ten times the 2 and 80 ms of the scheduling research's table. */
+/** One model takes forty times as long as the other: ten times 2 and 80 ms, so that a busy machine matters less. */
 const FAST = { name: "fast", runMs: 20, rowMs: 0.5, maxBatchSize: 8 } as const;
 const SLOW = { name: "slow", runMs: 800, rowMs: 0, maxBatchSize: 8 } as const;
 /** Long enough not to matter where nothing is overloaded. */

@@ -19,8 +19,8 @@ type Pace = { readonly rows: number; readonly everyMs: number; readonly ownMs: n
  * In how many ms a new request will be answered, by the rows that wait and leave before it, as their deadlines are earlier; undefined where
  * nothing is known. They leave in batches of k rows, a batch every L(k)/N, and the request with the rest of them, for the k (a power
  * of two, or the largest batch) that is best for it. What waits counts with its median time, the request's own batch with the upper
- * quantile, unless it is alone. Never falls when more waits, when slots go, or when they are free later (scheduling research §6,
- * invariant 9). O(log rowsMax) predictions, and as many multiplications for each number of rows that is asked for.
+ * quantile, unless it is alone. Never falls when more waits, when slots go, or when they are free later, so that admission is monotone.
+ * O(log rowsMax) predictions, and as many multiplications for each number of rows that is asked for.
  */
 export function finishBehind(backdrop: Backdrop): ((aheadRows: number) => number) | undefined {
   const { rows, rowsMax, slots, freeInMs, predict } = backdrop;

@@ -61,7 +61,7 @@ export type ExplainedPlan =
   | (BatchPlan & { readonly action: "hold"; readonly end: HoldEnd; readonly sustainableRows: number })
   | (BatchPlan & { readonly action: "shed"; readonly why: ShedReason; readonly slackMs: number });
 
-/** The planned rate is this times the measured one: too low an estimate holds too short and fills too little; scheduling §2.2 (ii). */
+/** The planned rate is this times the measured one: too low an estimate holds too short and fills too little, too high a one costs little. */
 const RATE_MARGIN = 1.3;
 
 /** After this long without a batch a request that seems hopeless is tried, in ms. */
@@ -72,7 +72,9 @@ const SAFETY_MS = TIMER_GRAIN_MS;
 
 /**
  * The batch size n* at which slots that are always busy keep up with the arrivals: n* = λa / (N − λb), between 1 and `rowsMax`.
- * Up to it waiting for one more request costs less than it saves (scheduling research §2.1, §2.3; Deb and Serfozo 1973).
+ * Up to it waiting for one more request costs less than it saves: with q that wait it costs q/λ in all, and saves the one that would
+ * miss the batch L(q)/N until the next. That thresholds are best for the mean: Deb and Serfozo, Optimal control of batch service
+ * queues, Advances in Applied Probability 5 (1973).
  */
 export function sustainableRows(
   line: Line,
@@ -85,7 +87,7 @@ export function sustainableRows(
 
 /**
  * The largest batch with which a request that has just missed one is still in time: L(n)·(1 + 1/N) ≤ its whole time, as the next of N
- * slots that take turns is free after L(n)/N (scheduling research §2.1, n_max). At least 1.
+ * slots that take turns is free after L(n)/N (as in Symphony, https://arxiv.org/abs/2308.07470). At least 1.
  */
 export function targetRows(
   view: Pick<BatchView, "headAimMs" | "headSinceMs" | "marginMs" | "slots" | "rowsMax" | "predict">,

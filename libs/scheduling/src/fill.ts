@@ -3,7 +3,7 @@ import { type BatchView, feasibleRows } from "./batch-plan.ts";
 /**
  * How many rows of less urgent classes may fill up a batch. Before it the head may have waited for a batch of theirs, and in it it waits
  * for their rows to run with its own: both together are one largest batch at most, so that a class never delays a more urgent one by
- * more than one running batch (scheduling research §6, invariant 13). `waitingRows`: of the head's class. O(log rowsMax).
+ * more than one running batch. `waitingRows`: of the head's class. O(log rowsMax).
  */
 export function fillRowsMax(
   view: Pick<BatchView, "startMs" | "headSinceMs" | "waitingRows" | "rowsMax" | "predict">,

@@ -11,7 +11,7 @@ import { randomFrom } from "./testing/simulated-network.ts";
 import { VirtualPool, type VirtualRequest } from "./testing/virtual-pool.ts";
 
 /**
- * The invariants of the scheduler (scheduling research §6), and where each is shown of the whole core of the broker:
+ * The invariants of the scheduler, and where each is shown of the whole core of the broker:
  *
  * |    | invariant | shown in |
  * |----|-----------|----------|

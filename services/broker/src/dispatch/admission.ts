@@ -61,7 +61,7 @@ type Lateness = {
 };
 
 /**
- * The broker's door: what it holds, and who is let in. Every request that waits should be served in time (scheduling research §6): so
+ * The broker's door: what it holds, and who is let in. Every request that waits should be served in time, or work is done for nobody: so
  * nobody is let in who would be late, or would make one late that was let in and is of the same class. Where there is no room for
  * a new request otherwise, it takes the place of worse ones: of less urgent classes where a bound is reached (they leave
  * after it and are not what makes it late), or else of the tenant of its class that has had most by its weight, if that is more

@@ -16,7 +16,7 @@ const SAVED_MAX = 10;
 export type HedgePlan = { readonly slot: Slot; readonly requests: readonly Request[] };
 
 /**
- * Decides which late batches run a second time elsewhere (Dean and Barroso, The Tail at Scale, 2013; scheduling research §6). A hedge goes
+ * Decides which late batches run a second time elsewhere (Dean and Barroso, The Tail at Scale, CACM 56, 2013). A hedge goes
  * to an idle slot of another worker, once for a batch, while fewer than 70 % of the slots are busy, now and of late, and no more
  * than a given share of all batches are hedged. Requests that may not run twice have none, nor have those that would be late
  * all the same. Keeps an account of what runs only where hedging is on.

@@ -4,7 +4,7 @@ import { modelOf } from "../testing/message-builders.ts";
 import { randomFrom } from "../testing/simulated-network.ts";
 import { VirtualPool, type VirtualRequest, type VirtualWorker } from "../testing/virtual-pool.ts";
 
-/** The table of the scheduling research: 4 + 0.25 n ms, 20 ms a request, eight slots; no policy exceeds 25.6 requests/ms. */
+/** The device of the simulator's table (bench/simulator/simulator.test.ts): 4 + 0.25 n ms, 20 ms a request, eight slots; no policy exceeds 25.6 requests/ms. */
 const LIMIT_RATE = 25.6;
 const BUDGET_MS = 20;
 const FOR_MS = 2_500;
