@@ -101,7 +101,8 @@ test("of two live processes of one name the first keeps it; the second is refuse
   const warnings = (): number => {
     driver.core.decide(driver.nowMs);
     const actions = driver.core.actions();
-    return actions.filter((action) => action.type === "log" && action.level === "warn").length;
+    const isWarning = /names must be unique/;
+    return actions.filter((it) => it.type === "log" && it.level === "warn" && isWarning.test(it.text)).length;
   };
   second.say(helloMessage("worker", "w"));
   expect(warnings()).toBe(1);
@@ -206,6 +207,21 @@ test("an idle broker drains at once", () => {
   driver.handle({ type: "drain", reason: "test" });
   expect(gateway.take("GOODBYE")).toHaveLength(1);
   expect(driver.core.state).toBe("drained");
+});
+
+test("who says goodbye has left; of whoever goes without a word there is a warning", () => {
+  const driver = new BrokerDriver();
+  const [left, lost, worker] = [driver.gateway("left"), driver.gateway("lost"), driver.worker("w")];
+  driver.core.actions();
+  left.say({ command: "GOODBYE", reason: "done", graceMs: 0 });
+  lost.leave();
+  worker.leave();
+  const logged = driver.core.actions().filter((action) => action.type === "log");
+  expect(logged.map(({ level, text, fields }) => `${level}: ${text} ${fields["instance"]}`)).toEqual([
+    "info: gateway gone left",
+    "warn: gateway gone lost",
+    "warn: worker gone w",
+  ]);
 });
 
 test("a message that cannot be read ends the session; a command that need not be understood is passed over", () => {

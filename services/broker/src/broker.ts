@@ -302,6 +302,7 @@ export class Broker {
         }
         return this.#send(session, { command: "DRAINED", seq: session.lastSeq + 1 });
       case "GOODBYE":
+        session.hasLeft = true;
         return this.#drop(session, message.reason, nowMs);
       default:
         this.#answerError(event, "unsupported", `${message.command} does not belong here`);
@@ -371,7 +372,11 @@ export class Broker {
     const side = sideOf(session);
     this.#observer.peer(side, "disconnected");
     this.#sessions[side].delete(session.peer);
-    this.#log("info", `${side} gone`, { instance: session.instance, peer: session.peer, reason });
+    this.#log(session.hasLeft ? "info" : "warn", `${side} gone`, {
+      instance: session.instance,
+      peer: session.peer,
+      reason,
+    });
     if (session instanceof WorkerSession) {
       this.models.withdraw(session);
       this.#dispatcher.workerLost(session, nowMs);

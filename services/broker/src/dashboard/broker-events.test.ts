@@ -1,21 +1,19 @@
 import { expect, test } from "vitest";
-import { BrokerEvents } from "./broker-events.ts";
+import { eventOf } from "./broker-events.ts";
 import { EventLog } from "./event-log.ts";
 
-const events = new BrokerEvents();
-
-function tell(text: string, fields: Readonly<Record<string, string>>): string {
-  const { level, what, detail } = events.entryOf({ type: "log", level: "info", text, fields }, 0);
-  return `${level} ${what} ${detail}`;
+function tell(text: string, fields: Readonly<Record<string, string>>, level: "info" | "warn" = "info"): string {
+  const entry = eventOf({ type: "log", level, text, fields }, 0);
+  return `${entry.level} ${entry.what} ${entry.detail}`;
 }
 
 test("peers that leave of their own will have stopped, others are lost", () => {
   expect(tell("worker connected", { instance: "w", peer: "x" })).toBe("good Worker connected w");
-  expect(tell("worker gone", { instance: "w", reason: "silent" })).toBe("bad Worker lost w: silent");
+  expect(tell("worker gone", { instance: "w", reason: "silent" }, "warn")).toBe("bad Worker lost w: silent");
   expect(tell("worker drains", { instance: "w", reason: "SIGTERM" })).toBe("warn Worker drains w: SIGTERM");
-  expect(tell("gateway gone", { instance: "w", reason: "silent" })).toBe("bad Gateway lost w: silent");
+  expect(tell("gateway gone", { instance: "w", reason: "silent" }, "warn")).toBe("bad Gateway lost w: silent");
   expect(tell("worker gone", { instance: "w", reason: "bye" })).toBe("info Worker stopped w: bye");
-  expect(tell("worker gone", { instance: "w", reason: "silent" })).toBe("bad Worker lost w: silent");
+  expect(tell("gateway gone", { instance: "g", reason: "bye" })).toBe("info Gateway stopped g: bye");
 });
 
 test("what has no words of its own is told as it is", () => {

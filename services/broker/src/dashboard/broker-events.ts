@@ -11,26 +11,18 @@ const WORDS: Readonly<Record<string, { readonly what: string; readonly level: Ev
   "gateway gone": { what: "Gateway lost", level: "bad" },
 };
 
-/** Turns the core's reports into entries of the event log; it knows who had said that it leaves. */
-export class BrokerEvents {
-  readonly #leaving = new Set<string>();
+const LEFT: Readonly<Record<string, string>> = { "worker gone": "Worker stopped", "gateway gone": "Gateway stopped" };
 
-  /** `at`: seconds of the wall clock. */
-  entryOf({ text, level, fields }: BrokerReport, at: number): Omit<LogEntry, "id"> {
-    const instance = String(fields["instance"] ?? "");
-    const reason = fields["reason"] === undefined ? "" : `: ${String(fields["reason"])}`;
-    const words = WORDS[text];
-    if (words === undefined) {
-      const detail = Object.entries(fields).map(([name, value]) => `${name} ${String(value)}`);
-      return { at, level, what: text, detail: detail.join(", ") };
-    }
-    const side = text.split(" ", 1)[0] ?? "";
-    const who = `${side} ${instance}`;
-    if (text.endsWith(" drains")) this.#leaving.add(who);
-    if (text.endsWith(" gone") && this.#leaving.delete(who)) {
-      const what = side === "worker" ? "Worker stopped" : "Gateway stopped";
-      return { at, level: "info", what, detail: `${instance}${reason}` };
-    }
-    return { at, ...words, detail: `${instance}${reason}` };
+/** Turns a report of the core into an entry of the event log. Who is gone without a warning has said goodbye. `at`: seconds of the wall clock. */
+export function eventOf({ text, level, fields }: BrokerReport, at: number): Omit<LogEntry, "id"> {
+  const instance = String(fields["instance"] ?? "");
+  const reason = fields["reason"] === undefined ? "" : `: ${String(fields["reason"])}`;
+  const words = WORDS[text];
+  if (words === undefined) {
+    const detail = Object.entries(fields).map(([name, value]) => `${name} ${String(value)}`);
+    return { at, level, what: text, detail: detail.join(", ") };
   }
+  const left = level === "info" ? LEFT[text] : undefined;
+  const told = left === undefined ? words : ({ level, what: left } as const);
+  return { at, ...told, detail: `${instance}${reason}` };
 }

@@ -2,7 +2,7 @@ import { performance } from "node:perf_hooks";
 import { type Outcome, OUTCOMES } from "@millrace/protocol";
 import { type AdminHandler, OTHER_MODELS } from "@millrace/runtime";
 import type { Broker, BrokerReport } from "../broker.ts";
-import { BrokerEvents } from "./broker-events.ts";
+import { eventOf } from "./broker-events.ts";
 import { COLUMNS, WINDOW_S } from "./columns.ts";
 import { EventLog } from "./event-log.ts";
 import { Feed } from "./feed.ts";
@@ -31,7 +31,6 @@ export class Dashboard {
   readonly #sampler: Sampler;
   readonly #table = new WorkerTable();
   readonly #incidents = new Incidents();
-  readonly #events = new BrokerEvents();
   readonly #log = new EventLog();
   readonly #feed: Feed;
   readonly #startedMs = performance.now();
@@ -67,7 +66,7 @@ export class Dashboard {
 
   /** Takes what the core reports into the event log. */
   report(report: BrokerReport): void {
-    this.#log.add(this.#events.entryOf(report, Date.now() / 1000));
+    this.#log.add(eventOf(report, Date.now() / 1000));
     if (report.text === "worker drains") this.#table.drains(String(report.fields["instance"]));
   }
 

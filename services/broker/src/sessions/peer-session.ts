@@ -22,6 +22,8 @@ export class PeerSession {
   readonly instance: string;
   readonly epoch: string;
   state: PeerState = "active";
+  /** Whether it has said GOODBYE: that it is gone is no loss. */
+  hasLeft = false;
   /** Whether another process was refused because this one has its name; said once in the log. */
   hasNamesake = false;
   #heardAtMs: number;
