@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { planBatch } from "@millrace/scheduling";
 import { lambda99 } from "./lambda99.ts";
 import { feasible, greedy } from "./policies.ts";
-import { type Policy, runPool } from "./pool.ts";
+import { type Policy, runPool, tracePool } from "./pool.ts";
 import { type ReferencePolicy, runReference } from "./reference.ts";
 
 /**
@@ -74,6 +74,51 @@ test.for([1.2, 2, 5])("at %s times what it can bear it answers nearly as many in
   expect(inTime * factor).toBeGreaterThan(0.95);
   expect(late).toBe(0);
 });
+
+test("behind the production door, which then lets in what the slots can do, it does so too", () => {
+  const behind = { ...OVERLOADED, door: true };
+  const best = lambda99((rate) => runPool({ ...behind, rate, requests: 20_000 }).inTime, 25.6, 8);
+  expect(best).toBeGreaterThan(23);
+  for (const factor of [1.2, 2, 5]) {
+    const { inTime, late } = runPool({ ...behind, rate: factor * best });
+    expect(inTime * factor, `${factor}`).toBeGreaterThan(0.95);
+    expect(late).toBe(0);
+  }
+});
+
+test("below the limit the door refuses next to nobody whom the policy alone would have served", () => {
+  const rate = 0.9 * 23.9;
+  const behind = runPool({ ...OVERLOADED, rate, door: true }).inTime;
+  expect(behind).toBeGreaterThan(runPool({ ...OVERLOADED, rate }).inTime - 0.002);
+});
+
+/** Eight slots, and 30 s each: 25.6 a ms are what full batches of 64 come to. */
+const LOOSE = { line: LINE, slots: 8, budgetMs: 30_000, rowsMax: 64, policy: planBatch, door: true } as const;
+
+test.for([2, 5])(
+  "at %s times the capacity with 30 s each the queue does not stand, and the slots stay full",
+  (factor) => {
+    const rate = factor * 25.6;
+    const seconds = 3;
+    const { requests } = tracePool({
+      ...LOOSE,
+      rate,
+      looseBudgetMs: 10_000,
+      requests: Math.round(1_000 * seconds * rate),
+    });
+    const endMs = requests.at(-1)!.arrivedMs;
+    const later = requests.filter(({ arrivedMs }) => arrivedMs > 1_000);
+    const latencies = later
+      .map(({ latencyMs }) => latencyMs)
+      .filter(Number.isFinite)
+      .sort((a, b) => a - b);
+    const ran = later.filter(({ arrivedMs, latencyMs }) => arrivedMs + latencyMs <= endMs).length;
+    expect(ran / (endMs - 1_000) / 25.6).toBeGreaterThan(0.95);
+    expect(latencies[Math.floor(0.99 * latencies.length)]).toBeLessThan(60);
+    const without = runPool({ ...LOOSE, rate, requests: 60_000 });
+    expect(without.p99Ms).toBeGreaterThan(1_000 * (60 / rate) * (1 - 1 / factor) * 0.9);
+  },
+);
 
 test("at low load nothing waits, and at half load less than without holding", () => {
   const low = runPool({ ...OVERLOADED, rate: 0.5 });

@@ -5,20 +5,9 @@
  *     node bench/simulator/slow-spell.ts [--slow 4] [--seconds 3] [--load 0.7]
  */
 import { parseArgs } from "node:util";
-import {
-  ArrivalRate,
-  Curve,
-  EdfQueue,
-  type Line,
-  planBatch,
-  type Queued,
-  RATE_WINDOW_MS,
-  takeBatch,
-} from "@millrace/scheduling";
+import { Curve, type Line, planBatch } from "@millrace/scheduling";
 import { planArrivals } from "../../tests/support/arrival-plan.ts";
-
-type Waiting = Queued & { readonly arrivedMs: number; readonly bytes: number };
-type Running = { readonly endMs: number; readonly rows: number; readonly computeMs: number };
+import { tracePool } from "./pool.ts";
 
 export type SpellOptions = {
   /** Runs take so many times as long in the slow spell. */
@@ -49,62 +38,27 @@ export function runSpell({ slow, slowMs, load }: SpellOptions): {
   for (let rows = 1; rows <= ROWS_MAX; rows *= 2) for (let i = 0; i < 20; i++) curve.record(rows, timeOf(rows));
   const ratePerSecond = load * ((1000 * SLOTS) / LINE.rowMs) * (1 - LINE.fixedMs / BUDGET_MS);
   const arrivals = planArrivals({ kind: "poisson", ratePerSecond, durationMs: DURATION_MS, seed: 1 });
-  const queue = new EdfQueue<Waiting>();
-  const rate = new ArrivalRate(RATE_WINDOW_MS);
+  const { requests, runs } = tracePool({
+    line: LINE,
+    slowness: (atMs) => (atMs >= SLOW_FROM_MS && atMs < SLOW_FROM_MS + slowMs ? slow : 1),
+    curve,
+    slots: SLOTS,
+    rate: 0,
+    arrivalsMs: arrivals,
+    budgetMs: BUDGET_MS,
+    policy: planBatch,
+    rowsMax: ROWS_MAX,
+    holdMaxMs: 100,
+  });
   const counts = Array.from({ length: DURATION_MS / STRETCH_MS + 1 }, () => ({ due: 0, inTime: 0, rows: 0, runs: 0 }));
   const at = (ms: number): (typeof counts)[number] => counts[Math.min(counts.length - 1, Math.floor(ms / STRETCH_MS))]!;
-  const running: Running[] = [];
-  let [next, lastDispatchMs, wakeMs] = [0, -Infinity, Infinity];
-  for (;;) {
-    const first = running.toSorted((x, y) => x.endMs - y.endMs)[0];
-    const nowMs = Math.min(arrivals[next] ?? Infinity, first?.endMs ?? Infinity, wakeMs);
-    if (nowMs === Infinity) break;
-    if (first !== undefined && nowMs === first.endMs) {
-      running.splice(running.indexOf(first), 1);
-      curve.record(first.rows, first.computeMs);
-    } else if (nowMs === arrivals[next]) {
-      queue.push({ arrivedMs: nowMs, deadlineMs: nowMs + BUDGET_MS, rows: 1, bytes: 0, queueIndex: -1 });
-      rate.record(1, nowMs);
-      at(nowMs).due++;
-      next++;
-    }
-    wakeMs = Infinity;
-    for (let { head } = queue; head !== undefined && running.length < SLOTS; { head } = queue) {
-      const plan = planBatch({
-        nowMs,
-        startMs: nowMs,
-        headDeadlineMs: head.deadlineMs,
-        headAimMs: head.deadlineMs,
-        marginMs: 0,
-        headSinceMs: head.arrivedMs,
-        headRows: 1,
-        waitingRows: queue.rows,
-        fillRows: 0,
-        rowsMax: ROWS_MAX,
-        predict: (rows) => curve.predict(rows),
-        line: curve.line(),
-        rate: rate.at(nowMs),
-        slots: SLOTS,
-        lastDispatchMs,
-        holdMaxMs: 100,
-      });
-      if (plan.action === "hold") {
-        wakeMs = plan.untilMs;
-        break;
-      }
-      if (plan.action === "shed") {
-        queue.pop();
-        continue;
-      }
-      const batch = takeBatch(queue, { rowsMax: plan.rows, itemsMax: Infinity, bytesMax: Infinity });
-      const isSlow = nowMs >= SLOW_FROM_MS && nowMs < SLOW_FROM_MS + slowMs;
-      const computeMs = timeOf(batch.length) * (isSlow ? slow : 1);
-      running.push({ endMs: nowMs + computeMs, rows: batch.length, computeMs });
-      lastDispatchMs = nowMs;
-      at(nowMs).rows += batch.length;
-      at(nowMs).runs++;
-      for (const one of batch) if (nowMs + computeMs <= one.deadlineMs) at(one.arrivedMs).inTime++;
-    }
+  for (const { arrivedMs, latencyMs } of requests) {
+    at(arrivedMs).due++;
+    if (latencyMs <= BUDGET_MS) at(arrivedMs).inTime++;
+  }
+  for (const { atMs, rows } of runs) {
+    at(atMs).rows += rows;
+    at(atMs).runs++;
   }
   const stretches = counts.flatMap(({ due, inTime, rows, runs }, i) =>
     due === 0 ? [] : [{ fromMs: i * STRETCH_MS, inTime: inTime / due, rows: runs === 0 ? 0 : rows / runs }],

@@ -4,6 +4,9 @@ import { lambda99 } from "../simulator/lambda99.ts";
 import { runPool } from "../simulator/pool.ts";
 import { absoluteLimit, DEADLINE_MS, ROWS_MAX } from "./device.ts";
 
+/** The broker's rules: its door and its plans. */
+const PRODUCTION = { policy: planBatch, door: true, rowsMax: ROWS_MAX } as const;
+
 /** What the policy reaches on a virtual clock, where nothing but the batches takes time. */
 export type VirtualOptions = {
   readonly workers: number;
@@ -18,7 +21,7 @@ export function virtualShare(
   rowsOf?: (index: number) => number,
 ): number {
   const arrivalsMs = planArrivals(arrivals);
-  const slots = { line, slots: workers, rate: 0, budgetMs: DEADLINE_MS, policy: planBatch, rowsMax: ROWS_MAX };
+  const slots = { line, slots: workers, rate: 0, budgetMs: DEADLINE_MS, ...PRODUCTION };
   return runPool({ ...slots, arrivalsMs, ...(rowsOf === undefined ? {} : { rowsOf }) }).inTime;
 }
 
@@ -27,7 +30,7 @@ export function virtualLambda99(options: VirtualOptions, planOf?: (ratePerSecond
   const { workers, line } = options;
   const share = (ratePerSecond: number): number => {
     if (planOf !== undefined) return virtualShare(options, planOf(ratePerSecond));
-    const slots = { line, slots: workers, budgetMs: DEADLINE_MS, policy: planBatch, rowsMax: ROWS_MAX };
+    const slots = { line, slots: workers, budgetMs: DEADLINE_MS, ...PRODUCTION };
     return runPool({ ...slots, rate: ratePerSecond / 1000 }).inTime;
   };
   return lambda99(share, absoluteLimit(workers, line));
@@ -35,6 +38,6 @@ export function virtualLambda99(options: VirtualOptions, planOf?: (ratePerSecond
 
 /** Goodput on the virtual clock at a rate, in requests a second. */
 export function virtualGoodput({ workers, line }: VirtualOptions, ratePerSecond: number): number {
-  const slots = { line, slots: workers, budgetMs: DEADLINE_MS, policy: planBatch, rowsMax: ROWS_MAX };
+  const slots = { line, slots: workers, budgetMs: DEADLINE_MS, ...PRODUCTION };
   return ratePerSecond * runPool({ ...slots, rate: ratePerSecond / 1000 }).inTime;
 }

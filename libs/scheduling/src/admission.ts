@@ -1,3 +1,4 @@
+import type { Backlog, Classed } from "./backlog.ts";
 import type { BatchView } from "./batch-plan.ts";
 
 /** What a new request would find. */
@@ -44,4 +45,50 @@ export function finishBehind(backdrop: Backdrop): ((aheadRows: number) => number
     }
     return freeInMs + bestMs;
   };
+}
+
+/** A new request that would be late, or make another late that stands at `untilMs`. */
+export type Lateness = {
+  readonly why: "late" | "would_delay";
+  readonly byMs: number;
+  readonly untilMs: number;
+  /** What leaves before it, and by how much it would be late itself behind so many rows, in ms. */
+  readonly aheadRows: number;
+  readonly lateBehind: (aheadRows: number) => number;
+};
+
+/** What decides whether a new request is let in. All times on one clock, in ms. */
+export type DoorView<T extends Classed> = Backdrop & {
+  readonly nowMs: number;
+  readonly budgetMs: number;
+  readonly classIndex: number;
+  /** Its place in the queue. */
+  readonly deadlineMs: number;
+  readonly backlog: Backlog<T>;
+  /** What is set aside of a budget (`LateMargin`). */
+  readonly marginOf: (budgetMs: number) => number;
+};
+
+/**
+ * The door's rule: whether a new request would miss its budget behind what leaves before it, or make one of its class miss its own that
+ * waits behind it. Undefined if neither, or if nobody can tell.
+ */
+export function latenessOf<T extends Classed>(view: DoorView<T>): Lateness | undefined {
+  const { rows: ownRows, nowMs, budgetMs, classIndex, deadlineMs, backlog, marginOf } = view;
+  const finishMs = finishBehind(view);
+  if (finishMs === undefined) return undefined;
+  const lateBehind = (aheadRows: number): number => finishMs(aheadRows) + marginOf(budgetMs) - budgetMs;
+  const aheadRows = backlog.rowsBefore(classIndex, deadlineMs);
+  const byMs = lateBehind(aheadRows);
+  if (byMs > 0) return { why: "late", byMs, untilMs: deadlineMs, aheadRows, lateBehind };
+  const { order } = backlog.ofClass(classIndex);
+  let delayedByMs = 0;
+  const delayed = order?.firstMisfit(deadlineMs, (rows, dueMs) => {
+    const leftMs = dueMs - nowMs;
+    const before = rows + ownRows - 1;
+    delayedByMs = finishMs(before + backlog.urgentRowsBefore(classIndex, before)) + marginOf(leftMs) - leftMs;
+    return delayedByMs <= 0;
+  });
+  if (delayed === undefined) return undefined;
+  return { why: "would_delay", byMs: delayedByMs, untilMs: delayed.deadlineMs, aheadRows, lateBehind };
 }

@@ -1,4 +1,5 @@
-import { LIMITS } from "@millrace/protocol";
+import { encodeMessage, LIMITS } from "@millrace/protocol";
+import { GOLDEN_MESSAGES } from "@millrace/protocol/testing";
 import { expect, test } from "vitest";
 import { CurveBook } from "./curve-book.ts";
 
@@ -73,6 +74,31 @@ test("the more models, the fewer points of each; the smallest and the largest si
   for (let model = 0; model < LIMITS.list; model++) book.add(model, owner);
   for (let rows = 1; rows <= 64; rows++) book.record(5, { bucket: "", rows, timeMs: rows });
   const rows = book.announced(5).map(({ rows }) => rows);
-  expect(rows).toHaveLength(16);
+  expect(rows).toHaveLength(14);
   expect([rows[0], rows.at(-1)]).toEqual([1, 64]);
+});
+
+test("the curves of all models take half of the header of MODELS at most, however long the names of buckets and the times are", () => {
+  const book = new CurveBook();
+  const [models, buckets] = [32, 24];
+  for (let model = 0; model < models; model++) {
+    book.add(model, owner);
+    for (let bucket = 0; bucket < buckets; bucket++) {
+      const name = `${bucket}`.padEnd(LIMITS.nameBytes, "x");
+      const points = Array.from({ length: 100 }, (_, i) => ({ rows: 157 + i, timeMs: 6e9 }));
+      for (const { rows, timeMs } of points) book.record(model, { bucket: name, rows, timeMs });
+    }
+  }
+  const entry = GOLDEN_MESSAGES.flatMap(({ message }) => (message.command === "MODELS" ? message.models : []))[0];
+  const bytesWith = (curves: boolean): number => {
+    const list = Array.from({ length: models }, (_, index) => ({
+      ...entry!,
+      curve: curves ? book.announced(index) : [],
+    }));
+    return encodeMessage({ command: "MODELS", revision: 1, models: list }, { epoch: "0".repeat(16), seq: 0 })[0]!
+      .byteLength;
+  };
+  const bytes = bytesWith(true) - bytesWith(false);
+  expect(bytes).toBeGreaterThan(0.4 * LIMITS.headerBytes);
+  expect(bytes).toBeLessThanOrEqual(LIMITS.headerBytes / 2);
 });

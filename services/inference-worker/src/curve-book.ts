@@ -6,8 +6,11 @@ import type { WarmUpRuns } from "./runner.ts";
 /** Buckets of one model whose curves are kept. They come from clients: the book must not grow without bound. */
 const BUCKETS_MAX = 64;
 
-/** Points of all models that one MODELS may carry: a name's bytes each at most, and half of its header has room for them. */
-const ANNOUNCED_MAX = 16_384;
+/** Bytes of a point in MODELS, at most: its head, rows, samples and the head of the name of three each, two times of nine, and a name. */
+const POINT_BYTES_MAX = 1 + 3 * 3 + 2 * 9 + LIMITS.nameBytes;
+
+/** Points of all models that one MODELS may carry: half of its header has room for them. */
+const ANNOUNCED_MAX = Math.floor(LIMITS.headerBytes / 2 / POINT_BYTES_MAX);
 
 /** One model's curves by bucket, the most recently used last. */
 type ModelCurves = {

@@ -1,5 +1,5 @@
 import { classOf, type ErrorCode, rowsOfRun, type SubmitItem } from "@millrace/protocol";
-import { entriesToYield, finishBehind, PROBE_AFTER_MS } from "@millrace/scheduling";
+import { entriesToYield, type Lateness, latenessOf, PROBE_AFTER_MS } from "@millrace/scheduling";
 import type { ModelVersion } from "../models/model-version.ts";
 import { heldBytesOf, isLooseFor, type Request } from "./request.ts";
 import { firstFreeSlot } from "./slot-choice.ts";
@@ -49,16 +49,6 @@ export const UNKNOWN_ROUTE: Refusal = {
 };
 
 const UNREACHABLE = "the budget cannot be met under the present load";
-
-/** A new request that would be late, or make another late that stands at `untilMs`. */
-type Lateness = {
-  readonly why: "late" | "would_delay";
-  readonly byMs: number;
-  readonly untilMs: number;
-  /** What leaves before it, and by how much it would be late itself behind so many rows, in ms. */
-  readonly aheadRows: number;
-  readonly lateBehind: (aheadRows: number) => number;
-};
 
 /**
  * The broker's door: what it holds, and who is let in. Every request that waits should be served in time, or work is done for nobody: so
@@ -148,31 +138,19 @@ export class Admission {
     if (first === undefined || (backlog.rows === 0 && first.slot.batches.length === 0)) return undefined;
     const { model: description, fingerprint } = first.slot.worker.models.get(model)!;
     const curve = model.curve(item.bucket, fingerprint);
-    const finishMs = finishBehind({
+    return latenessOf({
       rows: item.rows,
       rowsMax: rowsOfRun(description, item),
       slots: model.slots,
       freeInMs: first.freeInMs,
       predict: (rows) => curve.predict(rows),
+      nowMs,
+      budgetMs,
+      classIndex: classOf(item.priority),
+      deadlineMs: nowMs + (this.looseFor(model, item) ?? budgetMs),
+      backlog,
+      marginOf: (ms) => model.lateMargin.of(ms),
     });
-    if (finishMs === undefined) return undefined;
-    const lateBehind = (aheadRows: number): number => finishMs(aheadRows) + model.lateMargin.of(budgetMs) - budgetMs;
-    const classIndex = classOf(item.priority);
-    const deadlineMs = nowMs + (this.looseFor(model, item) ?? budgetMs);
-    const aheadRows = backlog.rowsBefore(classIndex, deadlineMs);
-    const byMs = lateBehind(aheadRows);
-    if (byMs > 0) return { why: "late", byMs, untilMs: deadlineMs, aheadRows, lateBehind };
-    const { order } = backlog.ofClass(classIndex);
-    let delayedByMs = 0;
-    const delayed = order?.firstMisfit(deadlineMs, (rows, dueMs) => {
-      const leftMs = dueMs - nowMs;
-      const ownRows = rows + item.rows - 1;
-      delayedByMs =
-        finishMs(ownRows + backlog.urgentRowsBefore(classIndex, ownRows)) + model.lateMargin.of(leftMs) - leftMs;
-      return delayedByMs <= 0;
-    });
-    if (delayed === undefined) return undefined;
-    return { why: "would_delay", byMs: delayedByMs, untilMs: delayed.deadlineMs, aheadRows, lateBehind };
   }
 }
 
