@@ -72,10 +72,10 @@ test(
     const busy = ["429", "503", "504"].reduce((sum, status) => sum + (report.statuses.get(status) ?? 0), 0);
     expect(busy / report.requests).toBeLessThan(0.01);
     expect(system.pidOf("gateway-1")).toBe(pid);
-    expect(slopes["rss"]?.lastBytes, "memory was read").toBeGreaterThan(0);
+    expect(slopes["resident"]?.lastBytes, "memory was read").toBeGreaterThan(0);
     if (IS_FULL) {
       expect(slopes["heap"]?.percentPerTenMinutes).toBeLessThan(GROWTH_PERCENT_MAX);
-      expect(slopes["rss"]?.percentPerTenMinutes).toBeLessThan(GROWTH_PERCENT_MAX);
+      expect(slopes["resident"]?.percentPerTenMinutes).toBeLessThan(GROWTH_PERCENT_MAX);
     }
     await until(5_000, "nothing in flight", async () => {
       return sumOf(await readMetrics(admin), "millrace_gateway_inflight_requests") === 0;

@@ -87,8 +87,8 @@ def wanted(name, binary=True, classes=0):
     return sync.InferRequestedOutput(name, binary_data=binary, class_count=classes)
 
 
-def identical(given, values, signed_zero=True):
-    """Equal to the bit; without `signed_zero` but for the sign of zero, which answers in JSON do not have."""
+def identical(given, values):
+    """Equal to the bit, the sign of zero included."""
     assert given is not None, "no such output"
     same(given.shape, values.shape)
     if values.dtype == np.object_:
@@ -97,7 +97,6 @@ def identical(given, values, signed_zero=True):
         same(flat, list(values.ravel()))
     else:
         same(given.dtype, values.dtype)
-        values = values if signed_zero else np.where(values == 0, np.zeros_like(values), values)
         assert given.tobytes() == values.tobytes(), f"{given} is not {values}"
 
 
@@ -342,7 +341,7 @@ def echoed(model, values, datatype, binary_in, binary_out, codings=(None, None))
         request_compression_algorithm=codings[0],
         response_compression_algorithm=codings[1],
     )
-    identical(result.as_numpy("out"), values, signed_zero=binary_out)
+    identical(result.as_numpy("out"), values)
 
 
 def round_trips(datatype, values, binary_in, binary_out):
@@ -359,9 +358,9 @@ for datatype, (dtype, plain, special) in NUMBERS.items():
     every, json_only = np.array([plain + special], dtype), np.array([plain], dtype)
     case(f"infer {datatype} binary → binary, coded both ways", lambda: round_trips(datatype, every, True, True))
     if datatype == "FP16":
-        for form, status, binary_in, binary_out in [("JSON in", 400, False, True), ("JSON out", 500, True, False)]:
+        for form, binary_in, binary_out in [("JSON in", False, True), ("JSON out", True, False)]:
             call = lambda: echoed("echo_fp16", json_only, "FP16", binary_in, binary_out)
-            case(f"infer FP16 {form}", lambda: refused(status, "FP16", call))
+            case(f"infer FP16 {form}", lambda: refused(400, "FP16", call))
     else:
         for binary_in, binary_out in [(False, False), (False, True), (True, False)]:
             form = f"{'binary' if binary_in else 'JSON'} → {'binary' if binary_out else 'JSON'}"

@@ -26,6 +26,8 @@ export type FuzzPlan = {
 
 const ANSWER_TIMEOUT_MS = 30_000;
 const FAULTS_MAX = 10;
+/** How long a gateway goes on reading what it has refused, in milliseconds: half a second less than it does. */
+const LINGER_MS = 1_500;
 /** Requests that are written before the first answer is awaited. */
 const TRAIN_MAX = 5;
 
@@ -109,8 +111,10 @@ class FuzzConnection {
   /** The cases so far, with the statuses of their answers, and how it broke: for who reads of a fault. */
   readonly history: string[] = [];
   error = "";
+  #writtenMs = 0;
   #held: Buffer = Buffer.alloc(0);
   #isOver = false;
+  #overMs = 0;
   #wake: () => void = () => {};
 
   constructor(url: string) {
@@ -121,6 +125,7 @@ class FuzzConnection {
       this.#wake();
     });
     const onOver = (): void => {
+      if (!this.#isOver) this.#overMs = performance.now();
       this.#isOver = true;
       this.#wake();
     };
@@ -133,15 +138,17 @@ class FuzzConnection {
   }
 
   /**
-   * Whether the answer may have been lost on the way: a client that still writes when the server has read on for long enough is
-   * reset, and TCP takes along what it has not read.
+   * Whether the answer may have been lost on the way: a client that still writes when the server has read on for long enough, as
+   * one does that had no processor for seconds, is reset, and TCP takes along what it has not read.
    */
   isReset(one: FuzzCase): boolean {
-    return one.isLast && one.pieces.length > 1 && this.error !== "";
+    const isLate = this.#overMs - this.#writtenMs > LINGER_MS;
+    return one.isLast && one.pieces.length > 1 && this.error !== "" && isLate;
   }
 
   /** Requests whole in one write as a pipeline has them; those in pieces piece by piece. */
   async write(train: readonly FuzzCase[]): Promise<void> {
+    this.#writtenMs = performance.now();
     let whole: Uint8Array[] = [];
     for (const { pieces } of train) {
       for (const [i, piece] of pieces.entries()) {
