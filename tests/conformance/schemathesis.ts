@@ -48,7 +48,7 @@ const { values } = parseArgs({
 await using folder = await temporaryFolder();
 const links = { digits: "models/digits", scanned: "examples/hooks/models/scanned" };
 for (const [name, path] of Object.entries(links)) await symlink(join(ROOT, path), join(folder.path, name));
-await using system = await DevSystem.start({ models: folder.path });
+await using system = await DevSystem.start({ models: folder.path, readyTimeoutMs: 120_000 });
 const { passed, failed } = await hold(system.url, ["--max-examples", values["max-examples"], "--seed", values.seed]);
 await system.stop();
 console.log(`\nschemathesis: ${passed} passed, ${failed} failed`);
