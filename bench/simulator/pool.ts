@@ -173,7 +173,8 @@ class Pool {
     if (isFree && this.#queue.rows === 0) return false;
     const freeInMs = this.#handOverMs + (isFree ? 0 : this.#firstToEnd()!.endMs - nowMs);
     const queue = { classIndex: 0, deadlineMs, backlog: this.#queue, marginOf: (ms: number) => NO_MARGIN.of(ms) };
-    const backdrop = { rows, rowsMax: this.#rowsMax, slots, freeInMs, predict: this.#predict };
+    const groups = [{ slots, freeInMs, predict: this.#predict }];
+    const backdrop = { rows, rowsMax: this.#rowsMax, groups };
     return latenessOf({ ...backdrop, ...queue, nowMs, budgetMs }) !== undefined;
   }
 

@@ -38,6 +38,25 @@ test("what fills up a batch is in time with it, and of its bucket", () => {
   expect(backlog.take({ ...LIMITS, dueMs: 5 }).map(keyOf)).toEqual(["0/1", "2/9"]);
 });
 
+test("entries that are taken from wherever they stand count as their class's batch", () => {
+  const owed = (take: (backlog: Backlog<Entry>) => void): (string | undefined)[] => {
+    const backlog = backlogOf(...Array.from({ length: 80 }, (_, i) => [entry(0, i), entry(1, i)]).flat());
+    return Array.from({ length: 8 }, () => {
+      take(backlog);
+      return backlog.head && keyOf(backlog.head);
+    });
+  };
+  const byTurns = owed((backlog) => backlog.take(LIMITS));
+  const chosen = owed((backlog) => {
+    const queue = backlog.ofClass(backlog.head!.classIndex).inBucket("")!;
+    const before = backlog.rows;
+    backlog.takeThese([...queue.backwards()].slice(0, 4));
+    expect(backlog.rows).toBe(before - 4);
+  });
+  expect(chosen.map((key) => key![0])).toEqual(byTurns.map((key) => key![0]));
+  expect(new Set(chosen.map((key) => key![0]))).toEqual(new Set(["0", "1"]));
+});
+
 test("it counts what leaves before a new one: the more urgent classes, and its own to its deadline", () => {
   const backlog = backlogOf(entry(0, 50, { rows: 2 }), entry(1, 10), entry(1, 20, { bucket: "3" }), entry(2, 1));
   expect([0, 1, 2].map((classIndex) => backlog.rowsBefore(classIndex, 15))).toEqual([0, 3, 5]);

@@ -115,6 +115,21 @@ export class Backlog<T extends Classed> {
     return batch;
   }
 
+  /** Takes these as a batch, entries of the class of the head wherever they stand; at least one. */
+  takeThese(batch: readonly T[]): void {
+    const leading = this.#leading();
+    const isTurn = leading !== this.#top();
+    const isAlone = leading.rows === this.#rows;
+    const rowsOf = this.#queues.map(({ rows }) => rows);
+    this.#rowsTaken.fill(0);
+    for (const entry of batch) {
+      this.remove(entry);
+      this.#rowsTaken[entry.classIndex]! += entry.rows;
+    }
+    if (isAlone) this.#shares.forget();
+    else this.#shares.took(this.#rowsTaken, { waits: (index) => rowsOf[index]! > 0, isTurn });
+  }
+
   #takeMixed(leading: BucketQueue<T>, batch: T[], limits: BatchLimits): void {
     const { bucket } = leading.head!;
     const isTurn = leading !== this.#top();

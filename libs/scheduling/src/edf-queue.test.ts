@@ -35,6 +35,7 @@ test("entries leave by deadline, whatever is pushed and removed in between", () 
         }
         expect(queue.length).toBe(inside.length);
         expect([...queue].map((e) => e.deadlineMs)).toEqual(inside.map((e) => e.deadlineMs).sort((a, b) => a - b));
+        expect([...queue.backwards()]).toEqual([...queue].toReversed());
         expect(queue.rows).toBe(inside.reduce((sum, e) => sum + e.rows, 0));
         for (const deadlineMs of [0, 10, 25, 51]) {
           const before = inside.filter((e) => e.deadlineMs <= deadlineMs);

@@ -54,6 +54,14 @@ export class EdfQueue<T extends Queued> {
     for (const { entries } of this.#blocks) yield* entries;
   }
 
+  /** The entries, the latest deadline first. Nothing may come or go meanwhile. */
+  *backwards(): Generator<T, void> {
+    for (let at = this.#blocks.length - 1; at >= 0; at--) {
+      const { entries } = this.#blocks[at]!;
+      for (let i = entries.length - 1; i >= 0; i--) yield entries[i]!;
+    }
+  }
+
   /** Rows of the entries that leave before one of that deadline that comes now. */
   rowsBefore(deadlineMs: number): number {
     const { last } = this;

@@ -1,5 +1,5 @@
 /** The pure scheduling policy: what waits, how long a batch takes, what leaves next, and when. No I/O, no clock. */
-export { type Backdrop, type DoorView, finishBehind, type Lateness, latenessOf } from "./admission.ts";
+export { type Backdrop, type DoorView, finishBehind, type Lateness, latenessOf, type SlotGroup } from "./admission.ts";
 export { ArrivalRate, RATE_WINDOW_MS } from "./arrival-rate.ts";
 export { Backlog, CLASS_WEIGHTS_DEFAULT, type Classed } from "./backlog.ts";
 export { type Batchable, type BatchLimits, takeBatch } from "./batch.ts";

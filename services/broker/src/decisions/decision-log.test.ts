@@ -123,6 +123,7 @@ const REASONS: Readonly<
     | ShedReason
     | RefusalReason
     | DisplacementReason
+    | "spare"
     | "suspect"
     | "hedge"
     | "codel"
@@ -134,6 +135,7 @@ const REASONS: Readonly<
   paced: true,
   deadline: true,
   idle: true,
+  spare: true,
   suspect: true,
   hedge: true,
   pace: true,

@@ -18,6 +18,19 @@ export function explainSent(batch: Batch, plan: ExplainedPlan & { action: "send"
   });
 }
 
+/** What a slower slot takes of what waits for the others, the least urgent. */
+export function explainSpare(batch: Batch, waitingRows: number): void {
+  const { slot, requests, dispatchedMs, plannedEndMs } = batch;
+  noteSent(batch, {
+    why: "spare",
+    bound: "",
+    waitingRows,
+    sustainableRows: NaN,
+    slackMs: requests[0]!.deadlineMs - plannedEndMs,
+    startMs: dispatchedMs + slot.worker.handOver.ms,
+  });
+}
+
 /** A request that ran on a lost worker leaves by itself. */
 export function explainSuspect(batch: Batch): void {
   const unknown = { waitingRows: NaN, sustainableRows: NaN, slackMs: NaN };

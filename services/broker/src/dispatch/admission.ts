@@ -2,7 +2,7 @@ import { classOf, type ErrorCode, rowsOfRun, type SubmitItem } from "@millrace/p
 import { entriesToYield, type Lateness, latenessOf, PROBE_AFTER_MS } from "@millrace/scheduling";
 import type { ModelVersion } from "../models/model-version.ts";
 import { heldBytesOf, isLooseFor, type Request } from "./request.ts";
-import { firstFreeSlot } from "./slot-choice.ts";
+import { slotGroups } from "./slot-groups.ts";
 
 export type AdmissionOptions = {
   /** Rows that may wait for one model version. */
@@ -133,17 +133,12 @@ export class Admission {
     const budgetMs = item.budgetUs / 1000;
     if (budgetMs > model.longestWaitMs(backlog.rows)) return undefined;
     if (nowMs - model.lastDispatchMs > PROBE_AFTER_MS && !isOut(model)) return undefined;
-    const first = firstFreeSlot(model, nowMs);
     // Idle, and nothing waits: whether it is worth a try is the plan's to say.
-    if (first === undefined || (backlog.rows === 0 && first.slot.batches.length === 0)) return undefined;
-    const { model: description, fingerprint } = first.slot.worker.models.get(model)!;
-    const curve = model.curve(item.bucket, fingerprint);
+    if (backlog.rows === 0 && hasIdleSlot(model)) return undefined;
     return latenessOf({
       rows: item.rows,
-      rowsMax: rowsOfRun(description, item),
-      slots: model.slots,
-      freeInMs: first.freeInMs,
-      predict: (rows) => curve.predict(rows),
+      rowsMax: rowsOfRun(model.description, item),
+      groups: slotGroups(model, item.bucket, nowMs),
       nowMs,
       budgetMs,
       classIndex: classOf(item.priority),
@@ -215,6 +210,14 @@ function placeOfLessUrgent(model: ModelVersion, item: SubmitItem, { rows, bytes 
     }
   }
   return undefined;
+}
+
+/** Whether a worker that takes something has a slot that has nothing. O(slots). */
+function hasIdleSlot(model: ModelVersion): boolean {
+  for (const worker of model.workers)
+    if (worker.state === "active")
+      for (const { batches } of model.slotsOf(worker)) if (batches.length === 0) return true;
+  return false;
 }
 
 /** Whether a worker has a batch of the model. O(slots). */

@@ -10,7 +10,14 @@ import {
 import { EdfQueue, isDue, planBatch, type Queued, TIMER_GRAIN_MS } from "@millrace/scheduling";
 import { Admission, type AdmissionOptions, type DisplacementReason, shedding, UNKNOWN_ROUTE } from "./admission.ts";
 import { formBatch, isOf, leaveToOther, learn, noteLateness, runOf } from "./batch-run.ts";
-import { explainHedge, explainHeld, explainRefused, explainSent, explainSuspect } from "../decisions/explanation.ts";
+import {
+  explainHedge,
+  explainHeld,
+  explainRefused,
+  explainSent,
+  explainSpare,
+  explainSuspect,
+} from "../decisions/explanation.ts";
 import type { GatewaySession } from "../sessions/gateway-session.ts";
 import { Hedging } from "./hedging.ts";
 import type { ModelBook } from "../models/model-book.ts";
@@ -23,7 +30,9 @@ import { givenUpBefore, lookAtWhatIsLeft } from "./standing-queue.ts";
 import { answerItem, jobMessage, rejectItem } from "../sessions/request-messages.ts";
 import { yieldingTo } from "./room-in-batch.ts";
 import { chooseLoneSlot, chooseSlot, freesInTime, mayHaveEnded } from "./slot-choice.ts";
+import { spareSlot } from "./spare-slot.ts";
 import { chargeFor, markFurthest, moveFurthest, settleFor, turnKey } from "./turn-order.ts";
+import { areUneven } from "../models/worker-speed.ts";
 import type { Batch, Slot, WorkerSession } from "../sessions/worker-session.ts";
 
 export type DispatcherOptions = AdmissionOptions & {
@@ -281,6 +290,7 @@ export class Dispatcher {
     const { testHoldMs } = this.#options;
     const atMs = testHoldMs > 0 ? Math.max(choice.sendAtMs, head.sinceMs + testHoldMs) : choice.sendAtMs;
     if (!isDue({ atMs, rows: headRows + fillRows, rowsMax }, batches[0], nowMs)) {
+      if (areUneven(model) && testHoldMs === 0 && this.#sendSpare(head, nowMs)) return true;
       this.wakeAtMs = Math.min(this.wakeAtMs, atMs);
       // Else a model behind this one in the order of turns, whose batch may leave a moment earlier, would take its place.
       choice.slot.promisedIn = this.#reserved.turn;
@@ -293,7 +303,7 @@ export class Dispatcher {
     }
     const view = viewOf(head, choice.slot, nowMs);
     const plan = planBatch(view);
-    if (plan.action === "shed" && freesInTime(head, nowMs)) return false;
+    if (plan.action === "shed" && freesInTime(head, choice.slot, nowMs)) return false;
     if (plan.action === "shed") {
       model.backlog.remove(head);
       model.decisions.slackWas(model.decisions.turnedAway("shed", plan.why, nowMs), plan.slackMs);
@@ -322,6 +332,23 @@ export class Dispatcher {
     lookAtWhatIsLeft(model, nowMs);
     explainSent(batch, plan, view);
     this.#observer.batchSent(batch, plan.action === "send" ? plan.reason : "paced");
+    return true;
+  }
+
+  /** What waits for a slot that is not free yet may keep an idle slower one busy meanwhile. */
+  #sendSpare(head: Request, nowMs: number): boolean {
+    const spare = spareSlot(head, this.#reserved, nowMs);
+    if (spare === undefined) return false;
+    const { model } = head;
+    const { lastDispatchMs, backlog } = model;
+    const { headRows } = backlog;
+    backlog.takeThese(spare.requests);
+    const batch = this.#dispatch(spare.requests, spare.slot, nowMs);
+    // The turns of the others go on as if it had not left.
+    model.lastDispatchMs = lastDispatchMs;
+    lookAtWhatIsLeft(model, nowMs);
+    explainSpare(batch, headRows);
+    this.#observer.batchSent(batch, "idle");
     return true;
   }
 

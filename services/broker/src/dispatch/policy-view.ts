@@ -1,7 +1,8 @@
 import { rowsOfRun } from "@millrace/protocol";
-import { type BatchView, fillRowsMax, type Prediction } from "@millrace/scheduling";
+import { type BatchView, fillRowsMax, type Line, type Prediction } from "@millrace/scheduling";
 import type { Request } from "./request.ts";
-import type { Slot } from "../sessions/worker-session.ts";
+import { areUneven } from "../models/worker-speed.ts";
+import type { Slot, WorkerSession } from "../sessions/worker-session.ts";
 
 /** When a batch that leaves now for this slot would start, in ms. */
 export function startMs({ worker, batches }: Slot, nowMs: number): number {
@@ -30,9 +31,9 @@ export function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {
     fillRows: 0,
     rowsMax: rowsOfRun(description, head.item),
     predict: (rows) => scaled(curve.predict(rows), slowness),
-    line: curve.line(),
+    line: scaledLine(curve.line(), slowness),
     rate: model.rate.at(nowMs),
-    slots: model.slots,
+    slots: slotsLike(slot, head),
     lastDispatchMs: model.lastDispatchMs,
     holdMaxMs: maxHoldMs,
   };
@@ -46,4 +47,23 @@ export function viewOf(head: Request, slot: Slot, nowMs: number): BatchView {
 export function scaled(prediction: Prediction | undefined, slowness: number): Prediction | undefined {
   if (prediction === undefined || slowness === 1) return prediction;
   return { q50Ms: prediction.q50Ms * slowness, q95Ms: prediction.q95Ms * slowness };
+}
+
+function scaledLine(line: Line | undefined, slowness: number): Line | undefined {
+  if (line === undefined || slowness === 1) return line;
+  return { fixedMs: line.fixedMs * slowness, rowMs: line.rowMs * slowness };
+}
+
+/** The slots of a model, each counted by its speed beside that of this one in largest batches. O(workers). */
+function slotsLike({ worker: own }: Slot, { model, bucket }: Request): number {
+  if (!areUneven(model)) return model.slots;
+  const { maxBatchSize } = model.description;
+  const batchMs = (worker: WorkerSession): number => {
+    const { fingerprint } = worker.models.get(model)!;
+    return (model.curve(bucket, fingerprint).predict(maxBatchSize)?.q50Ms ?? NaN) * worker.slowness;
+  };
+  const ownMs = batchMs(own);
+  let slots = 0;
+  for (const worker of model.workers) slots += model.slotsOf(worker).length * (ownMs / batchMs(worker) || 1);
+  return slots;
 }

@@ -62,38 +62,28 @@ function finishFor(head: Request, nowMs: number): (slot: Slot) => number {
 }
 
 /**
- * Whether a slot that has no place now will be free early enough to run the request alone in time: then it is left for that one, and not
- * given up because the slot that is free now is too slow. O(slots).
+ * Whether a faster slot that is busy now will be free early enough to run the request alone in time: then it is left for that one, and not
+ * given up because this one is too slow. O(slots).
  */
-export function freesInTime({ model, bucket, rows, expiresMs }: Request, nowMs: number): boolean {
+export function freesInTime(
+  { model, bucket, rows, expiresMs }: Request,
+  { worker: own }: Slot,
+  nowMs: number,
+): boolean {
   if (!areUneven(model)) return false;
+  const runMs = (worker: WorkerSession): number =>
+    (model.curve(bucket, worker.models.get(model)!.fingerprint).predict(rows)?.q95Ms ?? Infinity) * worker.slowness;
+  const ownMs = runMs(own);
   for (const worker of model.workers) {
     if (worker.state !== "active" || worker.isolated !== undefined) continue;
-    const curve = model.curve(bucket, worker.models.get(model)!.fingerprint);
-    const runMs = (curve.predict(rows)?.q95Ms ?? Infinity) * worker.slowness;
+    const otherMs = runMs(worker);
+    if (otherMs >= ownMs) continue;
     for (const { batches } of model.slotsOf(worker)) {
       const freeMs = Math.max(nowMs, batches.at(-1)?.predictedEndMs ?? 0) + worker.handOver.ms;
-      if (batches.length > 0 && freeMs + runMs <= expiresMs) return true;
+      if (batches.length > 0 && freeMs + otherMs <= expiresMs) return true;
     }
   }
   return false;
-}
-
-/** A slot of the model's workers that will be done with all that it has first, and when; undefined where none can be told. O(slots). */
-export function firstFreeSlot(
-  model: ModelVersion,
-  nowMs: number,
-): { readonly slot: Slot; readonly freeInMs: number } | undefined {
-  let best: { readonly slot: Slot; readonly freeInMs: number } | undefined;
-  for (const worker of model.workers) {
-    if (worker.state !== "active") continue;
-    for (const slot of model.slotsOf(worker)) {
-      const endMs = slot.batches.at(-1)?.predictedEndMs ?? nowMs;
-      const freeInMs = Math.max(0, endMs - nowMs) + worker.handOver.ms;
-      if (Number.isFinite(freeInMs) && (best === undefined || freeInMs < best.freeInMs)) best = { slot, freeInMs };
-    }
-  }
-  return best;
 }
 
 /**
