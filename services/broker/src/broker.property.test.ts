@@ -157,17 +157,21 @@ function checkRest({ core }: SimulatedNetwork, plan: Scenario): void {
 
 test("whatever fails, every request has one answer, credit is kept, batches are right, and all comes to rest", () => {
   const endings = new Map<string, number>();
-  let hedges = 0;
+  let [hedges, spares, batches] = [0, 0, 0];
   fc.assert(
     fc.property(scenario, (plan) => {
       const auditor = simulate(plan);
       hedges += auditor.hedges;
+      spares += auditor.spares;
+      batches += auditor.batches;
       for (const [how, count] of auditor.endings) endings.set(how, (endings.get(how) ?? 0) + count);
     }),
     { numRuns: 400, seed: 20_250_101 },
   );
   // Otherwise the scenarios have shown nothing.
   expect(hedges).toBeGreaterThan(100);
+  expect(spares).toBeGreaterThan(10);
+  expect(spares / batches).toBeLessThan(0.05);
   for (const how of [
     "ok",
     "cancelled",

@@ -19,7 +19,7 @@ import { VirtualPool, type VirtualRequest } from "./testing/virtual-pool.ts";
  * | 2  | a batch that leaves is in time for its first deadline, by the upper quantile | here |
  * | 3  | a batch has 1 row to the model's most, and is within its cost; what is larger is refused at the door | broker.property.test.ts, dispatcher.test.ts; here |
  * | 4  | a batch is of one model, version and bucket | broker.property.test.ts |
- * | 5  | in a class nothing is passed over by what is less urgent | admission.property.test.ts; broker.property.test.ts |
+ * | 5  | in a class nothing is passed over by what is less urgent, but on slower workers that do it meanwhile | admission.property.test.ts; broker.property.test.ts, spare-slot.test.ts |
  * | 6  | a free slot and a queue: something leaves within L(n*)/N, and at once where n* ≤ 1 | here |
  * | 7  | a hold makes nobody late | here |
  * | 8  | 0 ≤ out ≤ credits, over all failures | broker.property.test.ts, hedging.test.ts |

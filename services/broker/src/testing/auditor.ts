@@ -54,7 +54,9 @@ export class Auditor {
   readonly #epochs = new Map<string, string>();
   readonly #workers = new Map<string, SeenWorker>();
   #turns = 0;
-  #batches = 0;
+  /** Batches that were no hedges; and of them those that passed over what was more urgent. */
+  batches = 0;
+  spares = 0;
   /** Batches that were sent while their requests ran elsewhere. */
   hedges = 0;
   /** How requests ended, for the test to see that its scenarios are worth something. */
@@ -236,7 +238,7 @@ export class Auditor {
     });
     const isHedge = requests[0]!.state === "out";
     if (isHedge) this.#checkHedge(worker, requests);
-    else this.#batches++;
+    else this.batches++;
     this.#checkBatch(job, requests);
     this.#checkWorker(worker, job);
     const batch = { job, requests };
@@ -245,13 +247,13 @@ export class Auditor {
       seen.runs.add(batch);
     }
     slot.push(batch);
-    if (!isHedge) this.#checkOrder(requests);
+    if (!isHedge) this.#checkOrder(requests, slot.length === 1);
   }
 
   /** Invariant 14: within the budget, not where it runs already, nothing that may run but once, and only with slots to spare. */
   #checkHedge(worker: SeenWorker, requests: readonly Seen[]): void {
     this.hedges++;
-    check(this.hedges <= (this.#batches * this.#limits.hedgePercent) / 100, "more hedges than their budget");
+    check(this.hedges <= (this.batches * this.#limits.hedgePercent) / 100, "more hedges than their budget");
     for (const { state, runs, item } of requests) {
       check(state === "out" && runs.size === 1, "a hedge holds what does not run, or runs twice already");
       check((item.flags & REQUEST_FLAGS.noRetry) === 0, "what may not run twice is hedged");
@@ -292,23 +294,36 @@ export class Auditor {
     check(bytes <= worker.bytesMax || (out.length === 0 && job.items.length === 1), "too many bytes at a worker");
   }
 
-  /** Earliest deadline first in each class: nothing that stays in the queue of the batch, or among the suspects, is more urgent than what leaves. */
-  #checkOrder(batch: readonly Seen[]): void {
+  /**
+   * Earliest deadline first in each class: nothing that stays in the queue of the batch, or among the suspects, is more urgent than what
+   * leaves. Or, to an idle slot, the other way round: a slower worker takes of a class what is least urgent.
+   */
+  #checkOrder(batch: readonly Seen[], toIdle: boolean): void {
     const { guilt: line } = batch[0]!;
     const { route, bucket } = batch[0]!.item;
     const latestMs = PRIORITY_NAMES.map(() => -Infinity);
+    const classes = new Set<number>();
     for (const { item, deadlineMs } of batch) {
       const index = classOf(item.priority);
+      classes.add(index);
       latestMs[index] = Math.max(latestMs[index]!, deadlineMs);
     }
+    const earliestMs = Math.min(...batch.map(({ deadlineMs }) => deadlineMs));
+    let passedOver: number | undefined;
+    let isLast = toIdle && classes.size === 1 && line !== "suspect";
     for (const requests of this.#gateways.values()) {
       for (const { item, state, deadlineMs, guilt } of requests.values()) {
         if (state !== "queued" || guilt !== line || item.route !== route) continue;
+        const index = classOf(item.priority);
         if (line === "suspect") check(deadlineMs >= Math.max(...latestMs), `suspect ${item.request} was passed over`);
-        else if (item.bucket === bucket)
-          check(deadlineMs >= latestMs[classOf(item.priority)]!, `request ${item.request} was passed over`);
+        else if (item.bucket === bucket) {
+          if (deadlineMs < latestMs[index]!) passedOver = item.request;
+          if (classes.has(index) && deadlineMs > earliestMs) isLast = false;
+        }
       }
     }
+    if (passedOver !== undefined) this.spares++;
+    check(passedOver === undefined || isLast, `request ${passedOver} was passed over`);
   }
 }
 
