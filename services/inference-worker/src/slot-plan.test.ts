@@ -1,18 +1,10 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { DEFAULT_MANIFEST } from "./manifest.ts";
-import type { RepositoryModel } from "./repository.ts";
-import { planSlots } from "./slot-plan.ts";
+import { planSlots, type SlotWish } from "./slot-plan.ts";
 
-const source = { platform: "onnxruntime_onnx", path: "" } as const;
-
-/** `instances`: undefined for a model that cannot be served. */
-function found(instances: number | undefined): RepositoryModel {
-  const manifest = { ...DEFAULT_MANIFEST, instances: instances ?? 0 };
-  const about = { name: "m", version: "1", path: "m", manifest, digest: "" };
-  return instances === undefined
-    ? { ...about, state: "failed", reason: "broken" }
-    : { ...about, state: "found", source };
+/** `instances`: 0 for a model that says nothing of them, undefined for one that cannot be served. */
+function found(instances: number | undefined): SlotWish {
+  return { state: instances === undefined ? "failed" : "found", manifest: { instances: instances ?? 0 } };
 }
 
 test("without instances each slot has each model", () => {

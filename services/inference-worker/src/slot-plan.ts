@@ -1,4 +1,7 @@
-import type { RepositoryModel } from "./repository.ts";
+import type { Manifest } from "./manifest.ts";
+
+/** A model of the repository, as far as its slots go. */
+export type SlotWish = { readonly state: "found" | "failed"; readonly manifest: Pick<Manifest, "instances"> };
 
 /** How many slots a worker has, and which of them hold a copy of each model, by its place in the list. */
 export type SlotPlan = { readonly slots: number; readonly slotsOf: readonly (readonly number[])[] };
@@ -8,7 +11,7 @@ export type SlotPlan = { readonly slots: number; readonly slotsOf: readonly (rea
  * largest needs, at least `slots`. Models that do not take all slots go to those that hold the fewest copies so far, in the order of the
  * list. What cannot be served holds nothing.
  */
-export function planSlots(found: readonly RepositoryModel[], slots: number): SlotPlan {
+export function planSlots(found: readonly SlotWish[], slots: number): SlotPlan {
   const wanted = found.map((one) => (one.state === "failed" ? 0 : one.manifest.instances || slots));
   const copies = Array.from({ length: Math.max(slots, ...wanted) }, () => 0);
   const slotsOf = wanted.map((instances) => {
