@@ -1,4 +1,5 @@
 import { once } from "node:events";
+import { Agent, type IncomingMessage, request as httpRequest } from "node:http";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
 import type { Exchange } from "./exchange.ts";
@@ -57,7 +58,7 @@ async function start({ rate = NO_RATE, bytesMax = 1_000_000 }: { rate?: RateBoun
     onTestFinished(() => void socket.destroy());
     return { socket, text: () => text, isClosed: () => isClosed };
   };
-  return { lane, served, gone, others, bytes, open, drain: () => (isClosing = true) };
+  return { lane, served, gone, others, bytes, port, open, drain: () => (isClosing = true) };
 }
 
 function request(body: string, more = ""): string {
@@ -84,6 +85,34 @@ test("plain requests one after another stay in the lane, and nothing of them sta
   served[2]!.exchange.send(200, [], "{}");
   await new Promise((resolve) => setTimeout(resolve, 20));
   expect(text().match(/HTTP/g)).toHaveLength(3);
+});
+
+test("node's clients, old and new, stay in the lane", async () => {
+  const { served, others, port } = await start();
+  const url = `http://127.0.0.1:${port}/v2/models/m/infer`;
+  const agent = new Agent({ keepAlive: true });
+  onTestFinished(() => agent.destroy());
+  const answerNext = async (count: number): Promise<void> => {
+    await expect.poll(() => served.length).toBe(count);
+    served[count - 1]!.exchange.send(200, [], `{"n":${count}}`);
+  };
+  for (const count of [1, 2]) {
+    const answer = fetch(url, { method: "POST", body: "{}" });
+    await answerNext(count);
+    expect(await (await answer).json()).toEqual({ n: count });
+  }
+  for (const count of [3, 4]) {
+    // Head and body in writes of their own.
+    const upload = httpRequest(url, { agent, method: "POST", headers: { "content-length": 3 } });
+    const answer = once(upload, "response") as Promise<[IncomingMessage]>;
+    upload.flushHeaders();
+    upload.end("[1]");
+    await answerNext(count);
+    const [incoming] = await answer;
+    expect(await incoming.toArray()).toEqual([Buffer.from(`{"n":${count}}`)]);
+  }
+  expect(served.map(({ body }) => body)).toEqual(["{}", "{}", "[1]", "[1]"]);
+  expect(others).toEqual([]);
 });
 
 test("bytes of several parts, and headers, are written as they are", async () => {
@@ -241,9 +270,14 @@ test("idle connections end after their time; one that has never asked is for nod
   // The time begins with the answer, however long that took.
   lane.look(nowMs + 10 * KEEP_ALIVE_MS);
   served[0]!.exchange.send(200, [], "{}");
+  lane.look(nowMs + 10.5 * KEEP_ALIVE_MS);
+  // And begins anew with each.
+  used.socket.write(request("{}"));
+  await expect.poll(() => served.length).toBe(2);
+  served[1]!.exchange.send(200, [], "{}");
   lane.look(nowMs + 11 * KEEP_ALIVE_MS);
   lane.look(nowMs + 12 * KEEP_ALIVE_MS);
-  expect(lane.connections.size).toBe(1);
+  expect(Array.from(lane.connections, ({ socket }) => socket.destroyed)).toEqual([false]);
   lane.look(nowMs + 12 * KEEP_ALIVE_MS + 1);
   await expect.poll(used.isClosed).toBe(true);
   expect(silent.isClosed()).toBe(false);
