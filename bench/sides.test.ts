@@ -1,0 +1,29 @@
+import { expect, test } from "vitest";
+import { threadCpuMsOf } from "../tests/support/process-tree.ts";
+import { temporaryFolder } from "../tests/support/temporary-folder.ts";
+import { millrace } from "./sides.ts";
+import { serveModel } from "./workloads.ts";
+
+test("a side tells what its worker has run, by the clock and by the processor time of its slot", async () => {
+  await using folder = await temporaryFolder();
+  const served = await serveModel("small", folder.path);
+  await using side = await millrace(1, 1).start(served);
+  const before = await side.readRuns!();
+  // Loading the model and warming it up has taken that thread longer than a tick of the system's account.
+  expect(before.cpuSeconds).toBeGreaterThan(0);
+  const inputs = [{ name: "input", datatype: "FP32", shape: [1, 64], data: Array.from({ length: 64 }, () => 0.5) }];
+  const url = `${side.urls[0]}/v2/models/${served.name}/infer`;
+  for (let i = 0; i < 3; i++) {
+    const answer = await fetch(url, { method: "POST", body: JSON.stringify({ inputs: inputs }) });
+    expect(answer.status).toBe(200);
+  }
+  const after = await side.readRuns!();
+  expect(after.runs - before.runs).toBe(3);
+  expect(after.rows - before.rows).toBe(3);
+  expect(after.seconds).toBeGreaterThan(before.seconds);
+  expect(after.cpuSeconds).toBeGreaterThanOrEqual(before.cpuSeconds);
+});
+
+test("a thread that is not there has no processor time, not 0", () => {
+  expect(() => threadCpuMsOf(process.pid, "nobody")).toThrow("no thread named nobody");
+});
