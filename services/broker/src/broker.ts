@@ -11,7 +11,8 @@ import {
   TotalsBook,
 } from "@millrace/protocol";
 import type { KeptCurve } from "@millrace/scheduling";
-import { Dispatcher, type DispatcherOptions, type Loss } from "./dispatch/dispatcher.ts";
+import { Dispatcher, type DispatcherOptions } from "./dispatch/dispatcher.ts";
+import type { Loss } from "./dispatch/loss.ts";
 import { GatewaySession } from "./sessions/gateway-session.ts";
 import { ModelBook } from "./models/model-book.ts";
 import type { Weights } from "./models/model-version.ts";

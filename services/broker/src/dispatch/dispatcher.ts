@@ -2,7 +2,6 @@ import {
   type ErrorCode,
   LIMITS,
   type MessageOf,
-  REQUEST_FLAGS,
   rowsOfRun,
   type ResultItem,
   type SubmitItem,
@@ -25,6 +24,7 @@ import type { ModelVersion } from "../models/model-version.ts";
 import type { BrokerObserver, RetryReason } from "../metrics/observer.ts";
 import type { Outbox } from "../sessions/outbox.ts";
 import { viewOf } from "./policy-view.ts";
+import { type GivenUp, type Loss, lostInRun, triedTooOften } from "./loss.ts";
 import { createRequest, type Request, tighten } from "./request.ts";
 import { givenUpBefore, lookAtWhatIsLeft } from "./standing-queue.ts";
 import { answerItem, jobMessage, rejectItem } from "../sessions/request-messages.ts";
@@ -44,9 +44,6 @@ export type DispatcherOptions = AdmissionOptions & {
   /** Hears of what people should know of. */
   readonly onLoss: (loss: Loss) => void;
 };
-
-/** Requests of one batch that wait again because their worker is lost, or one that is given up, with its code. */
-export type Loss = { readonly batch: Batch; readonly requests: readonly Request[]; readonly code?: ErrorCode };
 
 /** After this many failed attempts a request is given up: more would only spread what makes it fail. */
 const FAILURES_MAX = 3;
@@ -194,10 +191,7 @@ export class Dispatcher {
       if (message.started) request.failures++;
       if (leaveToOther(batch, request)) continue;
       if (request.failures >= FAILURES_MAX || request.attempts >= ATTEMPTS_MAX)
-        this.#giveUp(request, batch, {
-          code: "unavailable",
-          text: `given up after ${request.attempts} attempts: ${message.text}`,
-        });
+        this.#giveUp(request, batch, triedTooOften(request, message.text));
       else this.#requeue(request, "handed_back", nowMs);
     }
   }
@@ -437,20 +431,10 @@ export class Dispatcher {
     const again: Request[] = [];
     for (const request of batch.requests) {
       if (!isOf(batch, request)) continue;
-      if (mayHaveRun) {
-        request.failures++;
-        if (request.alone) {
-          // Two runs at one time, in company: whose fault it was is not certain.
-          const code = batch.isIsolated ? "poison" : "worker_lost";
-          this.#giveUp(request, batch, { code, text: "two workers were lost while they ran this request" });
-          continue;
-        }
-        if ((request.item.flags & REQUEST_FLAGS.noRetry) !== 0) {
-          const text = "the worker was lost, and the request may not run twice";
-          this.#giveUp(request, batch, { code: "worker_lost", text });
-          continue;
-        }
-        request.alone = true;
+      const why = mayHaveRun ? lostInRun(request, batch) : undefined;
+      if (why !== undefined) {
+        this.#giveUp(request, batch, why);
+        continue;
       }
       if (leaveToOther(batch, request)) continue;
       this.#requeue(request, "worker_lost", nowMs);
@@ -459,7 +443,7 @@ export class Dispatcher {
     if (again.length > 0) this.#options.onLoss({ batch, requests: again });
   }
 
-  #giveUp(request: Request, batch: Batch, { code, text }: { readonly code: ErrorCode; readonly text: string }): void {
+  #giveUp(request: Request, batch: Batch, { code, text }: GivenUp): void {
     this.#options.onLoss({ batch, requests: [request], code });
     this.#reject(request, code, text);
   }
