@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { brokersSchema, COMMON_OPTIONS, defineOptions, DISCOVERY_OPTIONS, type OptionsOf } from "@millrace/runtime";
 import { z } from "zod";
+import { isOrigin } from "./http/cors.ts";
 
 const port = z.number().int().min(0).max(65_535);
 
@@ -149,6 +150,11 @@ export const OPTIONS = defineOptions({
     schema: z.boolean(),
     default: true,
     doc: "Read plain inference requests in front of node's HTTP server, for half of what they cost there; whatever is not plain goes to it with its connection.",
+  },
+  corsOrigins: {
+    schema: z.array(z.string().refine(isOrigin, "origins such as https://page.example, or *")),
+    default: [],
+    doc: "Origins whose pages may use this gateway from a browser (CORS), with commas between; * allows all, empty none.",
   },
   publicMetrics: {
     schema: z.boolean(),

@@ -1,9 +1,10 @@
 import { request as httpRequest } from "node:http";
 import { connect, type Socket } from "node:net";
 import { gzipSync } from "node:zlib";
+import { loadOptions } from "@millrace/runtime";
 import { expect, onTestFinished, test } from "vitest";
 import { createApp } from "../app.ts";
-import type { GatewayOptions } from "../config.ts";
+import { type GatewayOptions, OPTIONS } from "../config.ts";
 import { type HttpServer, startHttpServer } from "./http-server.ts";
 import { echoOf, EchoInference, inferBody, testOptions, testFormPool } from "../testing.ts";
 
@@ -123,6 +124,80 @@ test("an answer for which there is no room while a thread writes it is refused, 
   expect(await waiting.answers(1)).toEqual([200]);
   await expect.poll(() => [heldBytes(), inFlight()]).toEqual([0, 0]);
   expect(await crowded.write(inferRequest(LARGE_ANSWER)).answers(2)).toEqual([429, 200]);
+});
+
+test("pages of origins that are allowed may ask and read, errors too; others are told nothing", async () => {
+  const { port } = await start({ corsOrigins: ["https://page.example", "http://localhost:3000"] });
+  const url = `http://127.0.0.1:${port}`;
+  const path = `${url}/v2/models/echo/infer`;
+  const headersOf = async (target: string, init: RequestInit): Promise<unknown[]> => {
+    const { status, headers } = await fetch(target, init);
+    return [
+      status,
+      headers.get("access-control-allow-origin"),
+      headers.get("vary"),
+      headers.get("x-request-id") !== null,
+    ];
+  };
+  const from = (origin: string) => ({ headers: { origin } });
+  const post = (origin: string, body = inferBody()) => ({ method: "POST", body, ...from(origin) });
+  for (const origin of ["https://page.example", "http://localhost:3000"]) {
+    expect(await headersOf(path, post(origin))).toEqual([200, origin, "origin", true]);
+    expect(await headersOf(path, post(origin, "{"))).toEqual([400, origin, "origin", true]);
+    expect(await headersOf(`${url}/v2`, from(origin))).toEqual([200, origin, "origin", true]);
+    expect(await headersOf(`${url}/nowhere`, from(origin))).toEqual([404, origin, "origin", true]);
+    expect((await headersOf(`${url}/metrics`, from(origin))).slice(0, 3)).toEqual([200, origin, "origin"]);
+  }
+  for (const origin of ["https://page.example.evil", "http://localhost:3001", "null"]) {
+    expect(await headersOf(path, post(origin))).toEqual([200, null, "origin", true]);
+    const asking = { origin, "access-control-request-method": "POST" };
+    const { status, headers } = await fetch(path, { method: "OPTIONS", headers: asking });
+    expect([status, headers.get("access-control-allow-methods")]).toEqual([405, null]);
+  }
+  const asking = {
+    origin: "https://page.example",
+    "access-control-request-method": "POST",
+    "access-control-request-headers": "authorization,content-type,x-request-timeout-ms",
+  };
+  const preflight = await fetch(path, { method: "OPTIONS", headers: asking });
+  expect([preflight.status, await preflight.text()]).toEqual([204, ""]);
+  const told = Object.fromEntries(preflight.headers);
+  expect(told).toMatchObject({
+    "access-control-allow-origin": "https://page.example",
+    "access-control-allow-methods": "GET, HEAD, POST",
+    "access-control-allow-headers": "authorization,content-type,x-request-timeout-ms",
+    "access-control-max-age": "7200",
+    vary: "origin",
+  });
+  expect(await headersOf(path, { method: "POST", body: inferBody() })).toEqual([200, null, null, true]);
+});
+
+test("any origin, where that is said; none, where nothing is", async () => {
+  const everybody = await start({ corsOrigins: ["*"] });
+  const nobody = await start();
+  const allowed = async ({ port }: Gateway): Promise<unknown[]> => {
+    const { headers } = await fetch(`http://127.0.0.1:${port}/v2/models/echo/infer`, {
+      method: "POST",
+      body: inferBody(),
+      headers: { origin: "https://page.example" },
+    });
+    return ["access-control-allow-origin", "access-control-expose-headers", "vary"].map((name) => headers.get(name));
+  };
+  const exposed = "inference-header-content-length, retry-after, server-timing, x-request-id";
+  expect(await allowed(everybody)).toEqual(["*", exposed, null]);
+  expect(await allowed(nobody)).toEqual([null, null, null]);
+});
+
+test.each([
+  "https://page.example/",
+  "page.example",
+  "https://Page.example",
+  "https://a, b",
+  "null",
+  "ftp://a",
+  "http://",
+])("%s is no origin", (text) => {
+  expect(() => loadOptions(OPTIONS, { env: { MILLRACE_CORS_ORIGINS: text }, argv: [] })).toThrow(/origins such as/);
 });
 
 test("a body in pieces, chunked or not, is put together", async () => {

@@ -6,6 +6,7 @@ import { OptionError } from "@millrace/runtime";
 import type { GatewayApp } from "../app.ts";
 import type { GatewayOptions } from "../config.ts";
 import { errorResponse, errorText } from "./error-response.ts";
+import { corsHeaders, preflightHeaders } from "./cors.ts";
 import { HotLane } from "./hot-lane.ts";
 import { hotModel } from "./hot-route.ts";
 import { isKnownHost } from "./known-host.ts";
@@ -25,6 +26,7 @@ export type HttpServerOptions = Pick<
   | "requestTimeoutMsMax"
   | "jsonBytesMax"
   | "hotLane"
+  | "corsOrigins"
 >;
 
 export type HttpServer = {
@@ -135,7 +137,23 @@ function openLane(server: Server, app: GatewayApp, options: HttpServerOptions): 
 
 type Listener = (incoming: IncomingMessage, outgoing: ServerResponse) => void;
 
-function requestListener(app: GatewayApp, { headerCountMax }: HttpServerOptions): Listener {
+/** Tells a browser whether a page of its origin may read the answer; true where that was all it asked, and it is answered. */
+function tellOrigin(
+  { headers, method }: IncomingMessage,
+  outgoing: ServerResponse,
+  origins: readonly string[],
+): boolean {
+  const told = corsHeaders(origins, headers.origin ?? "");
+  const isPreflight = method === "OPTIONS" && headers["access-control-request-method"] !== undefined;
+  if (isPreflight && told[0] !== "vary") {
+    outgoing.writeHead(204, [...told, ...preflightHeaders(headers["access-control-request-headers"])]).end();
+    return true;
+  }
+  for (let i = 0; i + 1 < told.length; i += 2) outgoing.setHeader(told[i]!, told[i + 1]!);
+  return false;
+}
+
+function requestListener(app: GatewayApp, { headerCountMax, corsOrigins }: HttpServerOptions): Listener {
   const serve = getRequestListener(app.fetch, {
     // HTTP/1.0 clients, among them old health checkers, send no Host.
     hostname: "localhost",
@@ -146,6 +164,8 @@ function requestListener(app: GatewayApp, { headerCountMax }: HttpServerOptions)
     errorHandler: answerUnroutable,
   });
   return (incoming, outgoing) => {
+    const { origin } = incoming.headers;
+    if (origin !== undefined && corsOrigins.length > 0 && tellOrigin(incoming, outgoing, corsOrigins)) return;
     // Name, value, name, value.
     if (incoming.rawHeaders.length > 2 * headerCountMax) {
       refuse(incoming, outgoing, { status: 431, message: `there are more than ${headerCountMax} header lines` });

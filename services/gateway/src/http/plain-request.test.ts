@@ -56,6 +56,7 @@ test.each([
   ["a name twice", [...HEAD, "x-a: 1", "X-A: 2"]],
   ["chunks", [...HEAD, "Transfer-Encoding: chunked"]],
   ["chunks of which one may doubt", [...HEAD, "transfer-encoding: identity"]],
+  ["a browser's origin", [...HEAD, "Origin: https://page.example"]],
   ["an expectation", [...HEAD, "Expect: 100-continue"]],
   ["an upgrade", [...HEAD, "Upgrade: h2c"]],
   ["a connection that closes", [...HEAD, "Connection: close"]],

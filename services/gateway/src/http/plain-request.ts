@@ -30,6 +30,7 @@ const NOT_PLAIN: ReadonlySet<string> = new Set([
   "expect",
   "http2-settings",
   "keep-alive",
+  "origin", // not for a parser, but for who answers it: see cors.ts
   "proxy-connection",
   "te",
   "trailer",
