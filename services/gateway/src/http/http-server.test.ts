@@ -47,6 +47,9 @@ async function start(given: Partial<GatewayOptions> = {}): Promise<Gateway> {
   };
 }
 
+/** An answer takes so long at most, in ms: the first that a thread has to do with waits for it to start, behind all else that runs. */
+const ANSWER_MS = 15_000;
+
 /** A client that writes bytes and collects what comes back. */
 class Client {
   readonly socket: Socket;
@@ -73,8 +76,8 @@ class Client {
 
   /** Waits for so many answers (heads), the last one with its body. */
   async answers(count: number): Promise<readonly number[]> {
-    await expect.poll(() => this.statuses.length, { timeout: 3000 }).toBe(count);
-    await expect.poll(() => /[}\]]$/.test(this.text), { timeout: 3000 }).toBe(true);
+    await expect.poll(() => this.statuses.length, { timeout: ANSWER_MS }).toBe(count);
+    await expect.poll(() => /[}\]]$/.test(this.text), { timeout: ANSWER_MS }).toBe(true);
     return this.statuses;
   }
 }
@@ -116,7 +119,7 @@ test("an answer for which there is no room while a thread writes it is refused, 
   const { port, inference, heldBytes, inFlight } = await start({ inlineJsonBytesMax: 200, inFlightBytesMax: 1024 });
   inference.isManual = true;
   const waiting = new Client(port).write(inferRequest(inferBody([1, 2, 3, 4], { id: "x".repeat(600) })));
-  await expect.poll(() => inference.pending.size).toBe(1);
+  await expect.poll(() => inference.pending.size, { timeout: ANSWER_MS }).toBe(1);
   inference.isManual = false;
   const crowded = new Client(port).write(inferRequest(LARGE_ANSWER));
   expect(await crowded.answers(1)).toEqual([429]);
