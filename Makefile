@@ -34,8 +34,8 @@ docs: install ## rewrite the generated pages
 load: install ## 100,000 requests against the row-identity checker
 	TEST_SHARE=full npx vitest run --project system tests/row-identity.test.ts
 
-chaos: install ## the failure tests at full length: twenty killed workers, killed brokers
-	TEST_SHARE=full npx vitest run --project system tests/worker-loss.test.ts tests/broker-restart.test.ts
+chaos: install ## the failure tests at full length: twenty killed workers, killed brokers, each process of a whole system
+	TEST_SHARE=full npx vitest run --project system tests/worker-loss.test.ts tests/broker-restart.test.ts tests/takeover.test.ts
 
 fuzz: install ## a million hostile HTTP requests, every answer checked, the gateway's memory watched; FUZZ_SEED=1
 	TEST_SHARE=full npx vitest run --project system tests/http-fuzz.test.ts
