@@ -20,6 +20,7 @@ async function startBroker() {
   let wake = (): void => {};
   let peer = "";
   let seq = 0;
+  let granted: readonly number[] = [];
   const send = (message: Message): void =>
     router.send(peer, encodeMessage(message, { epoch: "b".repeat(16), seq: ++seq }));
   const router = await openRouter("tcp://127.0.0.1:0", {
@@ -33,6 +34,7 @@ async function startBroker() {
         const windows = { pingIntervalMs: 0, lostAfterMs: 0, windowItems: 0, windowBytes: 0, features: [] };
         return send({ command: "WELCOME", instance: "b", ...windows });
       }
+      if (message.command === "CREDIT") ({ granted } = message);
       if (message.command !== "PING") said.push(message);
       wake();
     },
@@ -45,7 +47,7 @@ async function startBroker() {
     while (said.at(-1)?.command !== command) await new Promise<void>((resolve) => (wake = resolve));
     return said.splice(0).map((message) => message.command);
   };
-  return { address: router.address, send, until };
+  return { address: router.address, send, until, granted: () => granted };
 }
 
 const NO_LOAD = { queuedRows: 0, runningBatches: 0, oldestMs: 0, progressAgeMs: 0, granted: [], dispatched: [] };
@@ -217,5 +219,22 @@ test("the batch behind the running one is handed over ahead, and begins without 
   expect(await broker.until("RESULT")).toEqual(["RESULT"]);
   while (worker.outstanding > 0) await broker.until("RESULT");
   expect(thread.begun).toEqual(["run", "ahead"]);
+  await worker.drain("done");
+});
+
+test("a batch of a lost session is not answered; when it ends, the session that followed is granted its place", async () => {
+  const broker = await startBroker();
+  const { worker, finish } = startWorker([broker]);
+  expect(await broker.until("CREDIT")).toEqual(["MODELS", "CREDIT"]);
+  expect(broker.granted()).toEqual([2]);
+  broker.send(jobOf(1));
+  broker.send(PING);
+  expect(await broker.until("PONG")).toEqual(["PONG"]);
+  broker.send({ command: "ERROR", code: ERROR_CODES.not_registered.number, seq: 0, retryAfterMs: 0, text: "who?" });
+  expect(await broker.until("CREDIT")).toEqual(["MODELS", "CREDIT"]);
+  expect(broker.granted()).toEqual([1]);
+  finish();
+  expect(await broker.until("CREDIT")).toEqual(["CREDIT"]);
+  expect(broker.granted()).toEqual([2]);
   await worker.drain("done");
 });
