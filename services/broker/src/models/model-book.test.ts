@@ -50,6 +50,25 @@ test("a worker that cannot serve a version does not describe it anew while other
   expect(summary(book)).toEqual(["0 m/1 ready 1 default"]);
 });
 
+test("where workers say different limits of a version the smallest count, and the rest is what was said last", () => {
+  const book = new ModelBook();
+  const [a, b] = [workerOf("a"), workerOf("b")];
+  const limits = { maxBatchSize: 64, maxRequestRows: 100, maxBatchElements: 0, timeoutMs: 5 };
+  book.announce(a, modelsMessage([modelOf("m", limits)]).models);
+  const other = { maxBatchSize: 8, maxRequestRows: 200, maxBatchElements: 500, timeoutMs: 7 };
+  book.announce(b, modelsMessage([modelOf("m", other)]).models);
+  const smallest = { maxBatchSize: 8, maxRequestRows: 100, maxBatchElements: 500, timeoutMs: 7 };
+  expect(book.routes().models[0]!.model).toMatchObject(smallest);
+  expect(book.byRoute(0)!.backlog.turnRows).toBe(8);
+  // Whoever speaks last.
+  book.announce(a, modelsMessage([modelOf("m", limits)]).models);
+  expect(book.routes().models[0]!.model).toMatchObject({ ...smallest, timeoutMs: 5 });
+  book.withdraw(b);
+  expect(book.routes().models[0]!.model).toMatchObject(limits);
+  book.withdraw(a);
+  expect(book.routes().models[0]!.model).toMatchObject(limits);
+});
+
 test("names that run together are not mistaken for each other", () => {
   const book = new ModelBook();
   const models = [modelOf("a/1", { version: "2" }), modelOf("a", { version: "1/2" })];

@@ -63,6 +63,8 @@ export class ModelVersion {
   open = 0;
   /** Ready workers that serve it. */
   readonly #workers = new Set<WorkerSession>();
+  /** What each of them says of it. */
+  readonly #descriptions = new Map<WorkerSession, ModelDescription>();
   /** Of the workers that have it in some of their slots alone, these. */
   readonly #someSlots = new Map<WorkerSession, readonly Slot[]>();
   #slots = 0;
@@ -74,23 +76,29 @@ export class ModelVersion {
   /** Predicted for the largest batch by the curve that learned last; Infinity before the first. */
   #largestMs = Infinity;
 
+  /** As it was announced last, and with the smallest limits of its workers. */
+  #announced: ModelDescription;
   #description: ModelDescription;
 
   constructor(route: number, description: ModelDescription, weights: Weights = DEFAULT_WEIGHTS) {
     this.route = route;
-    this.#description = description;
+    this.#announced = this.#description = description;
     this.backlog = new Backlog(description.maxBatchSize, weights.classes);
     this.codels = weights.classes.map(() => new Codel());
     this.tenants = weights.classes.map(() => new TenantShares(weights.tenants));
   }
 
+  /**
+   * What was announced last counts, but for the limits of requests and runs: where workers differ in them, which they do while a new
+   * manifest is rolled out, the smallest count, as any of them may be sent what is let in.
+   */
   get description(): ModelDescription {
     return this.#description;
   }
 
   set description(description: ModelDescription) {
-    this.#description = description;
-    this.backlog.turnRows = description.maxBatchSize;
+    this.#announced = description;
+    this.#narrow();
   }
 
   get workers(): ReadonlySet<WorkerSession> {
@@ -124,6 +132,8 @@ export class ModelVersion {
   join(worker: WorkerSession, entry: WorkerModel): void {
     this.leave(worker);
     this.#workers.add(worker);
+    this.#descriptions.set(worker, entry.model);
+    this.#narrow();
     if (entry.slots.length > 0)
       this.#someSlots.set(
         worker,
@@ -138,7 +148,22 @@ export class ModelVersion {
     if (!this.#workers.has(worker)) return;
     this.#slots -= this.slotsOf(worker).length;
     this.#workers.delete(worker);
+    this.#descriptions.delete(worker);
     this.#someSlots.delete(worker);
+    this.#narrow();
+  }
+
+  #narrow(): void {
+    let { maxBatchSize, maxRequestRows, maxBatchElements } = this.#announced;
+    for (const own of this.#descriptions.values()) {
+      maxBatchSize = Math.min(maxBatchSize, own.maxBatchSize);
+      maxRequestRows = Math.min(maxRequestRows, own.maxRequestRows);
+      // 0: none.
+      maxBatchElements = Math.min(maxBatchElements || Infinity, own.maxBatchElements || Infinity);
+    }
+    if (maxBatchElements === Infinity) maxBatchElements = 0;
+    this.#description = { ...this.#announced, maxBatchSize, maxRequestRows, maxBatchElements };
+    this.backlog.turnRows = maxBatchSize;
   }
 
   /** The largest batch, and its time in ms by the curve that learned last; Infinity before the first batch. */
