@@ -57,3 +57,63 @@ test("the head is the earliest over all buckets, whatever comes and goes", () =>
     }),
   );
 });
+
+type Loose = Entry & { isLoose: boolean; order: number };
+
+/** What leaves next, of the entries of a bucket that stand in the order of their deadlines. */
+function nextOf(sorted: readonly Loose[]): Loose | undefined {
+  return sorted[0]?.isLoose === true ? sorted.at(-1) : sorted[0];
+}
+
+test("the newest first: what binds leaves by its deadline, then the loose from the latest on", () => {
+  const step = fc.oneof(
+    fc.record({
+      bucket: fc.constantFrom("", "2"),
+      deadlineMs: fc.nat(30),
+      isLoose: fc.boolean(),
+      rows: fc.integer({ min: 1, max: 3 }),
+    }),
+    fc.constantFrom("take" as const, "remove" as const),
+  );
+  let [looseFirst, boundFirst] = [0, 0];
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
+      const queue = new BucketQueue<Loose>();
+      queue.newestFirst = true;
+      let inside: Loose[] = [];
+      const drop = (gone: readonly Loose[]): void => void (inside = inside.filter((one) => !gone.includes(one)));
+      for (const [order, one] of steps.entries()) {
+        if (one === "take") {
+          const head = queue.head;
+          const lane = inside.filter(({ bucket }) => bucket === head?.bucket);
+          expect(queue.headRows).toBe(lane.reduce((sum, { rows }) => sum + rows, 0));
+          const batch = queue.take(LIMITS, []);
+          expect(batch[0]).toBe(head);
+          if (head?.isLoose === true) looseFirst++;
+          if (head?.isLoose === false) boundFirst++;
+          for (const taken of batch) {
+            const rest = inside.filter(({ bucket }) => bucket === taken.bucket);
+            expect(taken).toBe(nextOf(rest));
+            drop([taken]);
+          }
+        } else if (one === "remove") {
+          const [removed] = inside;
+          if (removed === undefined) continue;
+          expect(queue.remove(removed)).toBe(true);
+          drop([removed]);
+        } else {
+          const added = { ...entry(one.bucket, one.deadlineMs, one.rows), isLoose: one.isLoose, order };
+          queue.push(added);
+          inside = [...inside, added].sort((a, b) => a.deadlineMs - b.deadlineMs || a.order - b.order);
+        }
+        const loose = inside.filter(({ isLoose }) => isLoose);
+        expect([...(queue.loose ?? [])]).toEqual(loose);
+        const [earliest] = inside;
+        expect(queue.earliest).toBe(earliest);
+        const newest = inside.filter(({ bucket }) => bucket === loose.at(-1)?.bucket);
+        expect(queue.head).toBe(earliest?.isLoose === true ? nextOf(newest) : earliest);
+      }
+    }),
+  );
+  expect(Math.min(looseFirst, boundFirst)).toBeGreaterThan(20);
+});

@@ -37,7 +37,9 @@ export class BucketQueue<T extends Bucketed> {
   /** The entry that leaves first. */
   get head(): T | undefined {
     const { earliest } = this;
-    return this.newestFirst && earliest?.isLoose === true ? this.#loose!.last : earliest;
+    if (!this.newestFirst || earliest?.isLoose !== true) return earliest;
+    const { head, last } = this.inBucket(this.#loose!.last!.bucket)!;
+    return head?.isLoose === true ? last : head;
   }
 
   /** Rows that wait in the bucket of the head: what the next batch can be made of. */
