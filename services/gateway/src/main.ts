@@ -63,7 +63,7 @@ export async function main(argv: string[]): Promise<void> {
     handlers: { "/metrics": metricsPage.handler },
   });
   lifecycle.onDrain(() => admin.close());
-  const { models, inFlightMax } = options;
+  const { models, inFlightMax, drainGraceMs } = options;
   const hookObserver = options.metrics ? metrics.hooks : undefined;
   const hooked = await surroundWithHooks(models, { inner: inference, logger, observer: hookObserver, inFlightMax });
   lifecycle.onDrain(() => hooked?.close());
@@ -112,7 +112,6 @@ export async function main(argv: string[]): Promise<void> {
   lifecycle.becomeReady();
   logger.info(addresses, "gateway is listening");
   reportReady({ addresses });
-  const { drainGraceMs } = options;
   await runUntilSignal({ lifecycle, logger, drainGraceMs, left: () => `${app.inFlight()} requests` });
 }
 
