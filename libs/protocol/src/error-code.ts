@@ -127,7 +127,7 @@ export const ERROR_CODES = {
     http: 503,
     retryable: true,
     fault: "operator",
-    meaning: "The worker was lost while it ran the request, and the request may not be run twice.",
+    meaning: "The worker was lost while it ran the request, and the request may not be run again.",
   },
   deadline_exceeded: {
     number: 19,
