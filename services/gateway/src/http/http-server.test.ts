@@ -245,6 +245,37 @@ test("a body beyond the limit is refused before it is sent, and the client sees 
   expect(inference.submitted).toBe(0);
 });
 
+test.each([
+  {
+    how: "before any route",
+    isDraining: false,
+    text: head("/predict", "Content-Length: 5").replace("Host: x\r\n", ""),
+    status: 400,
+  },
+  { how: "by a drain", isDraining: true, text: head("/predict", "Content-Length: 5"), status: 503 },
+])(
+  "the last answer of a connection does not end it before the body that it refuses has come: refused $how",
+  async ({ isDraining, text, status }) => {
+    const { port, startDraining } = await start();
+    if (isDraining) startDraining();
+    const client = connect({ port, host: "127.0.0.1", allowHalfOpen: true });
+    onTestFinished(() => void client.destroy());
+    let isEnded = false;
+    client.on("end", () => (isEnded = true));
+    let answer = "";
+    client.on("data", (chunk) => (answer += chunk.toString("latin1")));
+    client.write(text);
+    await expect.poll(() => answer).toContain(`HTTP/1.1 ${status}`);
+    expect(answer).toMatch(/connection: close/i);
+    // By the time that another connection has had its answer, an end of this one would be here.
+    await new Client(port).write(head("/nowhere", "Content-Length: 0")).answers(1);
+    // An end before the body has come would answer the body with a reset.
+    expect(isEnded).toBe(false);
+    client.write("12345");
+    await expect.poll(() => isEnded).toBe(true);
+  },
+);
+
 test("node's own client sees the 413 while it still uploads", async () => {
   const { port } = await start({ jsonBytesMax: 1024 });
   const status = await new Promise((resolve, reject) => {

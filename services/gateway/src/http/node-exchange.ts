@@ -179,8 +179,10 @@ export class NodeExchange implements Exchange, ArrivingBody {
     const bytes = typeof body === "string" ? Buffer.byteLength(body) : bytesOf(body);
     const lines = ["content-length", String(bytes), "x-request-id", this.requestId, ...headers];
     if (typeof body === "string") lines.push("content-type", "application/json");
-    const mustLinger = this.#bodyState !== "read" && this.#mustLinger();
-    if ((mustLinger || this.#edge.isClosing()) && !headers.includes("connection")) lines.push("connection", "close");
+    const saysClose = headers.includes("connection");
+    const isClosing = saysClose || this.#edge.isClosing();
+    const mustLinger = this.#bodyState !== "read" && this.#mustLinger(isClosing);
+    if ((mustLinger || isClosing) && !saysClose) lines.push("connection", "close");
     outgoing.writeHead(status, lines);
     if (typeof body === "string") {
       // All ASCII, as nearly always: latin1 is then the same bytes, and written faster.
@@ -218,14 +220,17 @@ export class NodeExchange implements Exchange, ArrivingBody {
     });
   }
 
-  /** Whether so much of the body may still come that the connection is better given up than read on. */
-  #mustLinger(): boolean {
+  /**
+   * Whether the end of the connection has to wait for the rest of the body: so much may still come that the connection is better given
+   * up than read on, or it ends anyway, as in a drain.
+   */
+  #mustLinger(isClosing: boolean): boolean {
     const incoming = this.#incoming;
     if (incoming.complete) return false;
     // It was too much already, or comes too slowly.
     if (this.#bodyState === "refused") return true;
     const length = announcedBytes(incoming);
-    return length > SWALLOW_BYTES_MAX || (length > 0 && incoming.headers.expect !== undefined);
+    return length > SWALLOW_BYTES_MAX || (length > 0 && (isClosing || incoming.headers.expect !== undefined));
   }
 
   /** The answer is out, its end is not: closing now, with bytes unread, would make the kernel reset the connection. */
