@@ -3,7 +3,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parseExact } from "./exact-integer.ts";
 import { encodeData, NEEDS_EXACT } from "./json-data.ts";
-import { flatText, nestedText } from "./json-text.ts";
+import { flatText, nestedRows, nestedText } from "./json-text.ts";
 import { Refusal } from "../http/refusal.ts";
 
 /** What encoding a flat list gives: bytes, or the refusal's code and message. */
@@ -197,6 +197,20 @@ test("zeros keep their sign, in a form that no parser takes for an integer", () 
   expect(JSON.parse(flatText(tensor("FP32", Float32Array.from(values))) as string)).toEqual([
     ...Float32Array.from(values),
   ]);
+});
+
+test("a shape without elements makes no more lists than an answer may have", () => {
+  const hollow = (shape: number[]): Tensor => ({ name: "y", datatype: "FP32", shape, data: new Uint8Array(0) });
+  for (const shape of [
+    [2 ** 40, 0],
+    [2 ** 20, 2 ** 20, 0, 7],
+  ]) {
+    expect(flatText(hollow(shape))).toBe("[]");
+    expect(nestedText(hollow(shape))).toMatchObject({ code: "answer_too_large" });
+    expect(nestedRows(hollow(shape))).toMatchObject({ code: "answer_too_large" });
+  }
+  expect(nestedText(hollow([2, 0, 2 ** 50]))).toBe("[[],[]]");
+  expect(nestedText(hollow([0, 2 ** 50]))).toBe("[]");
 });
 
 test("every datatype that JSON carries has elements here", () => {

@@ -44,6 +44,7 @@ export function nestedText(
 ): string | Refusal {
   const elements = elementsOf(tensor, asBase64);
   if (elements instanceof Refusal) return elements;
+  if (isHollow(shape)) return tooManyLists(tensor);
   return nest(elements, shape, { depth: 0, from: 0 });
 }
 
@@ -51,6 +52,7 @@ export function nestedText(
 export function nestedRows(tensor: Tensor, asBase64 = false): string[] | Refusal {
   const elements = elementsOf(tensor, asBase64);
   if (elements instanceof Refusal) return elements;
+  if (isHollow(tensor.shape)) return tooManyLists(tensor);
   const [rows = 0, ...inner] = tensor.shape;
   const step = elementCount(inner);
   return Array.from({ length: rows }, (_, row) => nest(elements, inner, { depth: 0, from: row * step }));
@@ -58,6 +60,20 @@ export function nestedRows(tensor: Tensor, asBase64 = false): string[] | Refusal
 
 /** Values that JSON.stringify writes right, or texts that are JSON already (which nothing must escape again). */
 type Elements = { readonly values: readonly (number | boolean | string)[] } | { readonly texts: readonly string[] };
+
+/** Empty lists that an answer may have: they come without data, and so without a bound of their own. */
+const EMPTY_LISTS_MAX = 1_000_000;
+
+/** Whether a shape without elements stands for more lists than any answer may have. */
+function isHollow(shape: readonly number[]): boolean {
+  const at = shape.indexOf(0);
+  return at > 0 && elementCount(shape.slice(0, at)) > EMPTY_LISTS_MAX;
+}
+
+function tooManyLists({ name, shape }: Tensor): Refusal {
+  const text = `output ${quote(name)} of shape ${shapeText(shape)} is more empty lists than an answer may have`;
+  return new Refusal("answer_too_large", text);
+}
 
 /** The elements from one index up to another, with commas between. */
 function elementsText(elements: Elements, from: number, to: number): string {
