@@ -1,4 +1,4 @@
-import { ERROR_CODES, JOB_FLAGS, type MessageOf, REQUEST_FLAGS } from "@millrace/protocol";
+import { encodeTrace, ERROR_CODES, JOB_FLAGS, type MessageOf, REQUEST_FLAGS } from "@millrace/protocol";
 import { expect, test } from "vitest";
 import { BrokerDriver, type FakeGateway, type FakeWorker, requestsOf } from "../testing/broker-driver.ts";
 import { modelOf, resultItem, resultMessage, submitItem } from "../testing/message-builders.ts";
@@ -328,6 +328,26 @@ test("a request that was on a lost worker has its next worker for itself, and ot
   }
   expect(order).toEqual([[1], [2], [4], [5]]);
   expectAtRest(driver);
+});
+
+test("what a lost worker had, and what is given up for it, is told with the ids of the requests", () => {
+  const driver = new BrokerDriver();
+  const gateway = driver.gateway();
+  const first = driver.worker("first");
+  for (const number of [1, 2]) gateway.submit([number], { trace: encodeTrace(`r${number}`) });
+  expect(requestsOf(first.jobs())).toEqual([[1, 2]]);
+  first.leave();
+  const second = driver.worker("second");
+  expect(requestsOf(second.jobs())).toEqual([[1]]);
+  second.leave();
+  expect(gateway.answers()).toEqual([{ request: 1, attempt: 0, code: "poison" }]);
+  const told = driver.reports.filter(({ level, fields }) => level === "warn" && "http.request.id" in fields);
+  expect(
+    told.map(({ text, fields }) => [text, fields["worker"], fields["http.request.id"], fields["error.code"]]),
+  ).toEqual([
+    ["requests of a lost worker wait again", "first", "r1 r2", undefined],
+    ["a request is given up", "second", "r1", "poison"],
+  ]);
 });
 
 test("a request that loses a second worker while it runs alone is poison, and costs those beside it nothing", () => {

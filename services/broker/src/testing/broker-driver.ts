@@ -1,5 +1,5 @@
 import { errorCodeOf, type Message, type MessageOf, type SubmitItem } from "@millrace/protocol";
-import { Broker, type BrokerEvent, type BrokerOptions, type Side } from "../broker.ts";
+import { Broker, type BrokerEvent, type BrokerOptions, type Side, type BrokerReport } from "../broker.ts";
 import { type BrokerObserver, NO_OBSERVER } from "../metrics/observer.ts";
 import {
   creditMessage,
@@ -29,6 +29,8 @@ export type Answer = { readonly request: number; readonly attempt: number; reado
 
 /** A broker under a virtual clock, with gateways and workers that say what a test lets them say. Nothing takes time but `advance`. */
 export class BrokerDriver {
+  /** What people have been told. */
+  readonly reports: BrokerReport[] = [];
   readonly core: Broker;
   nowMs = 10_000;
   readonly #observer: BrokerObserver;
@@ -69,6 +71,7 @@ export class BrokerDriver {
     this.core.decide(this.nowMs);
     for (const action of this.core.actions()) {
       if (action.type === "send") this.#peers.get(`${action.side} ${action.peer}`)?.hears(action.message, action.seq);
+      else this.reports.push(action);
     }
     this.#observer.turnSent(this.nowMs);
   }
