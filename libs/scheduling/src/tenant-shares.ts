@@ -55,6 +55,13 @@ export class TenantShares<T extends Accounted<T>> {
     return this.#accounts.size > 1;
   }
 
+  /** Whether more than one has something waiting. O(accounts). */
+  get isContended(): boolean {
+    let waiting = 0;
+    if (this.areSeveral) for (const { newest } of this.#accounts.values()) if (newest !== undefined) waiting++;
+    return waiting > 1;
+  }
+
   /** The account of that name, opened if need be. */
   find(name: string): Account<T> {
     if (name === this.#lastName) return this.#last;

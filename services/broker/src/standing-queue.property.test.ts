@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { BrokerOptions } from "./broker.ts";
 import { NO_OBSERVER } from "./metrics/observer.ts";
 import { merged, type Offered, OpenLoad, poisson } from "./testing/open-load.ts";
 import { randomFrom } from "./testing/simulated-network.ts";
@@ -15,8 +16,8 @@ const LONG = { budgetMs: 30_000, rows: 1, priority: 2, tenant: "" };
 
 type Outcome = { readonly goodput: number; readonly p50Ms: number; readonly p99Ms: number; readonly shedMs: number };
 
-function run(offered: readonly Offered[], looseBudgetMs: number, observer = NO_OBSERVER): OpenLoad {
-  const options = { looseBudgetMs, queueRowsMax: 1e9, observer };
+function run(offered: readonly Offered[], looseBudgetMs: number, given: Partial<BrokerOptions> = {}): OpenLoad {
+  const options = { looseBudgetMs, queueRowsMax: 1e9, ...given };
   return new OpenLoad({ offered, line: LINE, workers: WORKERS, rowsMax: ROWS_MAX, options }).run();
 }
 
@@ -51,7 +52,9 @@ test.for([1.5, 2, 5])(
 
 test("who is given up is told so, and is counted", () => {
   let sloughed = 0;
-  const { fates, driver } = run(load(2), 10_000, { ...NO_OBSERVER, sloughed: () => sloughed++ });
+  const { fates, driver } = run(load(2), 10_000, {
+    observer: { ...NO_OBSERVER, sloughed: () => sloughed++ },
+  });
   expect(sloughed).toBeGreaterThan(1_000);
   expect(fates.filter(({ code }) => code === "shed")).toHaveLength(sloughed);
   const sheds = driver.core.models.all[0]!.decisions.latest(1_000, 0).filter(({ decision }) => decision === "shed");
@@ -103,4 +106,22 @@ test("once the load is over the oldest go first again, and nobody is given up", 
 test("nobody waits for requests of class batch: they take as long as they may", () => {
   const offered = load(2).flatMap((one) => (one.atMs < 800 ? [{ ...one, priority: 3 }] : []));
   expect(run(offered, 10_000).fates.every(({ code }) => code === "ok")).toBe(true);
+});
+
+test("tenants share by their weights what a queue that stands is served, whoever comes most; who asks for less has it", () => {
+  const tenants = new Map([["b", 2]]);
+  const weights = { classes: [16, 4, 1], tenants };
+  const loads = { a: 6, b: 1.5, c: 0.1 };
+  const offered = Object.entries(loads).map(([tenant, factor], seed) =>
+    poisson({ ...LONG, tenant, rate: factor * CAPACITY, forMs: FOR_MS }, randomFrom(seed)),
+  );
+  const pool = run(merged(...offered), 10_000, { weights });
+  expect(outcomeOf(pool).goodput).toBeGreaterThan(0.95);
+  const later = pool.fates.filter(({ atMs }) => atMs > WARM_MS);
+  const served = (name: string): number =>
+    later.filter(({ tenant, code }) => tenant === name && code === "ok").length / ((FOR_MS - WARM_MS) * CAPACITY);
+  expect(served("c")).toBeGreaterThan(0.085);
+  expect(served("a")).toBeGreaterThan(0.25);
+  expect(served("a")).toBeLessThan(0.35);
+  expect(served("b")).toBeGreaterThan(0.55);
 });
