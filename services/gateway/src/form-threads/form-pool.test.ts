@@ -204,6 +204,7 @@ test.for<[string, string, object?, (readonly Tensor[])?]>([
   ["some outputs, in another order", "oip", { outputs: [{ name: "texts" }, { name: "y" }] }],
   ["bytes and JSON mixed", "oip", outputsAsked({ y: {}, longs: { binary_data: true }, texts: { binary_data: true } })],
   ["classes", "oip", outputsAsked({ y: { classification: 1 } })],
+  ["classes as bytes", "oip", outputsAsked({ y: { classification: 1, binary_data: true }, texts: {} })],
   ["more than is copied in a turn", "oip", {}, [manyFloats, ...yAndMore.slice(1)]],
   ["the plain form", "plain"],
   ["rows", "tfs"],

@@ -1,5 +1,5 @@
 import { setPriority } from "node:os";
-import { parentPort } from "node:worker_threads";
+import { isMarkedAsUntransferable, parentPort } from "node:worker_threads";
 import type { ModelDescription } from "@millrace/protocol";
 import { ALL_JSON } from "../forms/binary-body.ts";
 import { FORMS } from "../forms/forms.ts";
@@ -56,9 +56,12 @@ function written(form: string, answer: FormAnswer<FormRequest>): WrittenAnswer |
   }
   if (body instanceof Refusal) return body;
   if (typeof body === "string") return { parts: [owned(body)], jsonBytes: ALL_JSON };
-  const [json, ...blobs] = body.parts;
-  // The JSON may lie in node's pool; the tensors are views of what came with the order.
-  return { parts: [Uint8Array.from(json!), ...blobs], jsonBytes: body.jsonBytes };
+  return { parts: body.parts.map(movable), jsonBytes: body.jsonBytes };
+}
+
+/** Bytes in memory that can be handed over: tensors are views of what came with the order, but JSON and classes may lie in node's pool. */
+function movable(bytes: Uint8Array): Uint8Array {
+  return isMarkedAsUntransferable(bytes.buffer) ? Uint8Array.from(bytes) : bytes;
 }
 
 /** A text in memory of its own. */

@@ -92,3 +92,11 @@ test("a line of blanks is read in linear time", () => {
   expect(read([...HEAD, `x-a:${" ".repeat(1_000_000)}`], "{}", limits)).toBeUndefined();
   expect(performance.now() - startedMs).toBeLessThan(1000);
 });
+
+test("header lines beyond the limit are not compared with each other", () => {
+  const limits = { ...LIMITS, headerBytesMax: 1024 * 1024 };
+  const more = Array.from({ length: 50_000 }, (_, i) => `x-${i}: 1`);
+  const startedMs = performance.now();
+  expect(read([...HEAD, ...more], "{}", limits)).toBeUndefined();
+  expect(performance.now() - startedMs).toBeLessThan(1000);
+});

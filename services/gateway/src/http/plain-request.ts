@@ -50,8 +50,8 @@ export function readPlainRequest(bytes: Buffer, limits: PlainLimits): PlainReque
   REQUEST_LINE.lastIndex = 0;
   const target = REQUEST_LINE.exec(head)?.[1];
   const model = target === undefined ? undefined : hotModel(target);
-  const headers = model === undefined ? undefined : readHeaders(head, REQUEST_LINE.lastIndex);
-  if (model === undefined || headers === undefined || headers.length > 2 * limits.headerCountMax) return undefined;
+  const headers = model === undefined ? undefined : readHeaders(head, REQUEST_LINE.lastIndex, limits.headerCountMax);
+  if (model === undefined || headers === undefined) return undefined;
   const length = valueOf(headers, "content-length") ?? "";
   const host = valueOf(headers, "host");
   if (!LENGTH.test(length) || host === undefined || !isKnownHost(host)) return undefined;
@@ -62,13 +62,13 @@ export function readPlainRequest(bytes: Buffer, limits: PlainLimits): PlainReque
   return { model, headers, body: bytes.subarray(bodyAt) };
 }
 
-/** All lines from a place on to the end; undefined where one is not plain. O(n²) in their number, which is checked as they are read. */
-function readHeaders(head: string, from: number): string[] | undefined {
+/** All lines from a place on to the end; undefined where one is not plain, or one too many. O(n²) in their number, so it is checked as they are read. */
+function readHeaders(head: string, from: number, countMax: number): string[] | undefined {
   const headers: string[] = [];
   HEADER_LINE.lastIndex = from;
   for (let at = from; at < head.length; at = HEADER_LINE.lastIndex) {
     const line = HEADER_LINE.exec(head);
-    if (line === null) return undefined;
+    if (line === null || headers.length === 2 * countMax) return undefined;
     const name = line[1]!.toLowerCase();
     const value = line[2]!;
     if (NOT_PLAIN.has(name) || valueOf(headers, name) !== undefined) return undefined;
