@@ -6,7 +6,7 @@ import {
   type ResultItem,
   type SubmitItem,
 } from "@millrace/protocol";
-import { EdfQueue, isDue, planBatch, type Queued, TIMER_GRAIN_MS } from "@millrace/scheduling";
+import { EdfQueue, isDue, planBatch, TIMER_GRAIN_MS } from "@millrace/scheduling";
 import { Admission, type AdmissionOptions, type DisplacementReason, shedding, UNKNOWN_ROUTE } from "./admission.ts";
 import { formBatch, isOf, leaveToOther, learn, noteLateness, runOf } from "./batch-run.ts";
 import {
@@ -25,9 +25,10 @@ import type { BrokerObserver, RetryReason } from "../metrics/observer.ts";
 import type { Outbox } from "../sessions/outbox.ts";
 import { viewOf } from "./policy-view.ts";
 import { type GivenUp, type Loss, lostInRun, triedTooOften } from "./loss.ts";
+import { type Line, lineOf, type Turn, waitingWith } from "./line.ts";
 import { createRequest, type Request, tighten } from "./request.ts";
 import { givenUpBefore, lookAtWhatIsLeft } from "./standing-queue.ts";
-import { answerItem, jobMessage, rejectItem } from "../sessions/request-messages.ts";
+import { answerItem, answerMessage, jobMessage, rejectItem } from "../sessions/request-messages.ts";
 import { yieldingTo } from "./room-in-batch.ts";
 import { chooseLoneSlot, chooseSlot, freesInTime, mayHaveEnded } from "./slot-choice.ts";
 import { spareSlot } from "./spare-slot.ts";
@@ -52,12 +53,6 @@ const FAILURES_MAX = 3;
 const ATTEMPTS_MAX = 16;
 
 const OVERLOADED = "overloaded: the newest requests are answered first, and this one has waited too long";
-
-/** Where requests of a model version wait. */
-type Line = { readonly model: ModelVersion; readonly line: "backlog" | "suspects" };
-
-/** A line in which something waits. In the place of a deadline: its key in the order of turns. */
-type Turn = Queued & Line;
 
 /** Runs the life of every request in the broker: queued, batched, dispatched, redelivered, answered. Pure: no clock, no I/O. */
 export class Dispatcher {
@@ -162,18 +157,7 @@ export class Dispatcher {
       if (list === undefined) answers.set(request.gateway, [answer]);
       else list.push(answer);
     }
-    const { batchRows, batchWaitUs, computeUs } = message;
-    for (const [gateway, items] of answers) {
-      const times = { batchRows, batchWaitUs, computeUs };
-      this.#outbox.send(gateway, {
-        command: "RESULT",
-        batch: batch.id,
-        worker: worker.instance,
-        ...times,
-        items,
-        granted: 0,
-      });
-    }
+    for (const [gateway, items] of answers) this.#outbox.send(gateway, answerMessage(batch, message, items));
     for (const request of batch.requests) {
       if (isOf(batch, request) && !leaveToOther(batch, request))
         this.#giveUp(request, batch, { code: "internal", text: "the worker's answer left this request out" });
@@ -292,7 +276,7 @@ export class Dispatcher {
     }
     const stale = givenUpBefore(head, nowMs);
     if (stale !== undefined) {
-      for (const request of stale) this.#slough(request, nowMs);
+      for (const request of stale) this.#displace(request, "codel", nowMs);
       return true;
     }
     const view = viewOf(head, choice.slot, nowMs);
@@ -354,21 +338,13 @@ export class Dispatcher {
     this.#outbox.reject(request.gateway, rejectItem(request, shedding(request.model, text)));
   }
 
-  /** A request that waits gives its place to a new one. */
-  #displace(request: Request, why: DisplacementReason, nowMs: number): void {
+  /** A request that waits gives its place to a new one, or has waited for long enough in a queue that stands. */
+  #displace(request: Request, why: DisplacementReason | "codel", nowMs: number): void {
     const { backlog, decisions } = request.model;
     backlog.remove(request);
     decisions.turnedAway("shed", why, nowMs);
-    this.#shed(request, nowMs);
-  }
-
-  /** A request of a queue that stands has waited long enough. */
-  #slough(request: Request, nowMs: number): void {
-    const { backlog, decisions } = request.model;
-    backlog.remove(request);
-    decisions.turnedAway("shed", "codel", nowMs);
-    this.#observer.sloughed(request);
-    this.#shed(request, nowMs, OVERLOADED);
+    if (why === "codel") this.#observer.sloughed(request);
+    this.#shed(request, nowMs, why === "codel" ? OVERLOADED : undefined);
   }
 
   #sendSuspect(model: ModelVersion, nowMs: number): boolean {
@@ -493,13 +469,4 @@ export class Dispatcher {
     request.model.tenants[request.classIndex]!.refund(request);
     this.#admission.ended(request.item);
   }
-}
-
-/** Requests of the class and bucket of a request that waits, itself included. */
-function waitingWith({ model, classIndex, bucket }: Request): number {
-  return model.backlog.ofClass(classIndex).inBucket(bucket)?.length ?? 0;
-}
-
-function lineOf(request: Request): Line["line"] {
-  return request.alone ? "suspects" : "backlog";
 }

@@ -25,6 +25,16 @@ export function jobMessage(batch: Batch): MessageOf<"JOB"> {
   };
 }
 
+/** The answers to requests of one gateway that ran in a batch. */
+export function answerMessage(
+  { id, slot }: Batch,
+  { batchRows, batchWaitUs, computeUs }: MessageOf<"RESULT">,
+  items: readonly ResultItem[],
+): MessageOf<"RESULT"> {
+  const times = { batchRows, batchWaitUs, computeUs };
+  return { command: "RESULT", batch: id, worker: slot.worker.instance, ...times, items, granted: 0 };
+}
+
 /** A worker's answer, with the gateway's numbers and the broker's times; what the worker lost to failed runs counts as retry too. */
 export function answerItem(request: Request, item: ResultItem): ResultItem {
   // Written out, as a spread for each row is felt.
