@@ -26,7 +26,7 @@ export function explainSpare(batch: Batch, waitingRows: number): void {
     bound: "",
     waitingRows,
     sustainableRows: NaN,
-    slackMs: requests[0]!.deadlineMs - plannedEndMs,
+    slackMs: requests[0]!.expiresMs - plannedEndMs,
     startMs: dispatchedMs + slot.worker.handOver.ms,
   });
 }

@@ -42,6 +42,16 @@ test("it takes no more than it is done with first, and none of a short queue", (
   expect(requestsOf(slow.jobs())).toEqual([[17]]);
 });
 
+test("a slot of which nobody knows when it is free does not count, and spoils no sum", () => {
+  const { driver, gateway, slow } = scene(3);
+  const models = [modelOf("m", { maxHoldMs: 0 })];
+  const fresh = driver.worker("fresh", { curveMs: [], fingerprint: "unknown", models });
+  gateway.submit([100]);
+  expect(requestsOf(fresh.jobs())).toEqual([[100]]);
+  gateway.submit(Array.from({ length: 23 }, (_, i) => 10 + i));
+  expect(requestsOf(slow.jobs())).toEqual([[26, 27, 28, 29, 30, 31, 32]]);
+});
+
 test("what would be late on the slower slot is left to the others", () => {
   const { gateway, slow } = scene(4);
   gateway.submit(

@@ -114,12 +114,13 @@ function drainOf(model: ModelVersion, head: Request, nowMs: number): Drain {
     if (!isOpen(worker)) continue;
     for (const slot of model.slotsOf(worker)) {
       const running = slot.batches[0];
+      const freeMs = slot.batches.at(-1)?.predictedEndMs ?? nowMs;
       // Nobody knows when it will be free.
-      if (running !== undefined && nowMs > lateAtMs(running)) continue;
+      if (freeMs === Infinity || (running !== undefined && nowMs > lateAtMs(running))) continue;
       const rate = rateOf(slot, head);
       drain.slots++;
       drain.rate += rate;
-      drain.owed += rate * Math.max(nowMs, slot.batches.at(-1)?.predictedEndMs ?? nowMs);
+      drain.owed += rate * Math.max(nowMs, freeMs);
     }
   }
   return drain;
