@@ -1,5 +1,6 @@
 import type { Curve, SlotGroup } from "@millrace/scheduling";
 import type { ModelVersion } from "../models/model-version.ts";
+import { areUneven } from "../models/worker-speed.ts";
 import { scaled } from "./policy-view.ts";
 import type { Slot, WorkerSession } from "../sessions/worker-session.ts";
 
@@ -13,6 +14,7 @@ type Group = { readonly curve: Curve; slowness: number; usualSlots: number; free
  * not said when it is free. O(slots).
  */
 export function slotGroups(model: ModelVersion, bucket: string, nowMs: number): SlotGroup[] {
+  if (!areUneven(model)) return evenSlots(model, bucket, nowMs);
   const groups = new Map<string, Group>();
   for (const worker of model.workers) {
     const freeInMs = firstFreeInMs(worker, model.slotsOf(worker), nowMs);
@@ -36,6 +38,22 @@ export function slotGroups(model: ModelVersion, bucket: string, nowMs: number): 
   const { maxBatchSize } = model.description;
   const batchMs = ({ predict }: SlotGroup): number => predict(maxBatchSize)?.q50Ms ?? Infinity;
   return all.sort((a, b) => batchMs(a) - batchMs(b) || 0);
+}
+
+/** As above, where one group is all there is: for every new request while deadlines are near. */
+function evenSlots(model: ModelVersion, bucket: string, nowMs: number): SlotGroup[] {
+  let [slots, freeInMs, fingerprint] = [0, Infinity, ""];
+  for (const worker of model.workers) {
+    const own = model.slotsOf(worker);
+    const ownMs = firstFreeInMs(worker, own, nowMs);
+    if (ownMs === Infinity) continue;
+    if (slots === 0) ({ fingerprint } = worker.models.get(model)!);
+    slots += own.length;
+    freeInMs = Math.min(freeInMs, ownMs);
+  }
+  if (slots === 0) return [];
+  const curve = model.curve(bucket, fingerprint);
+  return [{ slots, freeInMs, predict: (rows) => curve.predict(rows) }];
 }
 
 /** In how many ms one of its slots will be done with all that it has; Infinity where it takes nothing, or none can be told. */
