@@ -254,6 +254,21 @@ test("an answer that needs more memory than a thread has costs its own request a
   expect(defects).toEqual([]);
 });
 
+test("an answer for whose copy there is no memory costs its own request alone; one that is cancelled hears nothing", async () => {
+  const { pool, defects } = poolOf();
+  const y: Tensor = { ...yAndMore[0]!, data: { byteLength: 2 ** 52 } as Uint8Array };
+  const given = { ...answerOf("oip"), answer: { ...answerOf("oip").answer, outputs: [y] } };
+  const never = (): void => {
+    throw new Error("cancelled");
+  };
+  pool.cancel(pool.write({ form: "oip", answer: given }, never));
+  const hostile = write(pool, "oip", given);
+  const next = write(pool, "oip", answerOf("oip"));
+  expect(await hostile).toMatchObject({ code: "internal" });
+  expect(await next).not.toBeInstanceOf(Refusal);
+  expect(defects).toEqual([expect.any(RangeError), expect.any(RangeError)]);
+});
+
 test.runIf(process.platform === "linux")(
   "the thread gives way to the event loop, which keeps its priority",
   async () => {

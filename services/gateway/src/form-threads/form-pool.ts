@@ -117,8 +117,14 @@ export class FormPool {
       if (thread === undefined) return;
       const job = (this.#answers.shift() ?? this.#bodies.shift())!;
       thread.job = job;
-      if ("answer" in job.task) orderWriting(thread, job.task);
-      else orderReading(thread, job.task);
+      try {
+        if ("answer" in job.task) orderWriting(thread, job.task);
+        else orderReading(thread, job.task);
+      } catch (error) {
+        // There is no memory for its copy, and the thread has heard of nothing.
+        this.#options.onDefect(error);
+        setImmediate(() => this.#settle(thread, { refusal: lossOf(job, false) }));
+      }
     }
   }
 
