@@ -60,12 +60,9 @@ test.for([
   { slots: 1, slow: 8, load: 0.4, backMs: 8_000 },
   { slots: 2, slow: 4, isOne: true, load: 0.6, backMs: 2_000 },
   { slots: 4, slow: 4, isOne: true, backMs: 2_000 },
-])(
-  "$slots slots, $slow times as slow: $backMs ms after it is over as much is in time as before",
-  (one) => {
-    const share = simulate(one);
-    const before = share(4_000, SLOW_FROM_MS - 500);
-    expect(before).toBeGreaterThan(0.98);
-    expect(share(SLOW_TO_MS + one.backMs, END_MS) / before).toBeGreaterThanOrEqual(0.97);
-  },
-);
+])("$slots slots, $slow times as slow: $backMs ms after it is over as much is in time as before", (one) => {
+  const share = simulate(one);
+  const before = share(4_000, SLOW_FROM_MS - 500);
+  expect(before).toBeGreaterThan(0.98);
+  expect(share(SLOW_TO_MS + one.backMs, END_MS) / before).toBeGreaterThanOrEqual(0.97);
+});

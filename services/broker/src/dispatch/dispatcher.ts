@@ -205,7 +205,9 @@ export class Dispatcher {
     const turns = new EdfQueue<Turn>();
     for (const model of this.#waiting) {
       const isWaiting = this.#lineUp({ model, line: "suspects" }, turns, nowMs);
-      if (!this.#lineUp({ model, line: "backlog" }, turns, nowMs) && !isWaiting) this.#waiting.delete(model);
+      if (this.#lineUp({ model, line: "backlog" }, turns, nowMs)) continue;
+      lookAtWhatIsLeft(model, nowMs);
+      if (!isWaiting) this.#waiting.delete(model);
     }
     // Who got a batch lines up again with the next request; who got none has to wait for an event or the time.
     for (let turn = turns.pop(); turn !== undefined; turn = turns.pop()) {
@@ -236,19 +238,17 @@ export class Dispatcher {
   #lineUp({ model, line }: Line, turns: EdfQueue<Turn>, nowMs: number): boolean {
     const queue = model[line];
     let { earliest } = queue;
-    while (earliest !== undefined && earliest.deadlineMs <= nowMs) {
+    for (; earliest !== undefined && earliest.deadlineMs <= nowMs; { earliest } = queue) {
       queue.remove(earliest);
       if (earliest.isLoose) {
         tighten(earliest);
         queue.push(earliest);
-        ({ earliest } = queue);
         continue;
       }
       earliest.queueMs += nowMs - earliest.sinceMs;
       const { decisions } = model;
       decisions.slackWas(decisions.turnedAway("expired", "in_queue", nowMs), earliest.deadlineMs - nowMs);
       this.#reject(earliest, "deadline_exceeded", "the budget passed in the broker's queue");
-      ({ earliest } = queue);
     }
     if (earliest === undefined) return false;
     this.wakeAtMs = Math.min(this.wakeAtMs, earliest.deadlineMs);

@@ -19,7 +19,7 @@ export function givenUpBefore({ model, classIndex }: Request, nowMs: number): re
   return stale.length === 0 ? undefined : stale;
 }
 
-/** A batch has left: whether the queues of its model stand. O(classes). */
+/** A batch has left, or nothing waits any more: whether the queues of its model stand. O(classes). */
 export function lookAtWhatIsLeft(model: ModelVersion, nowMs: number): void {
   for (let index = 0; index < model.codels.length; index++) {
     const codel = model.codels[index]!;

@@ -126,7 +126,8 @@ export class ModelVersion {
   }
 
   /**
-   * A worker serves it from now on, in the slots that the entry names; in all if it names none. What the worker has measured fills in for the sizes that no worker of its kind has run here;
+   * A worker serves it from now on, in the slots that the entry names; in all if it names none. What the worker has measured fills in
+   * for the sizes that no worker of its kind has run here;
    * samples that are there stay.
    */
   join(worker: WorkerSession, entry: WorkerModel): void {
