@@ -253,6 +253,9 @@ test("an answer that is not taken is held, and given up; what follows waits for 
   await expect.poll(() => others[0]?.text).toBe("more");
   expect(bytes.held).toBe(0);
   await expect.poll(() => good.text().endsWith(answer)).toBe(true);
+  // The time in which it had to be taken is over, too.
+  await new Promise((resolve) => setTimeout(resolve, 450));
+  expect(good.isClosed()).toBe(false);
 });
 
 test("idle connections end after their time; one that has never asked is for node to watch", async () => {
