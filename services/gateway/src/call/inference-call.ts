@@ -414,10 +414,10 @@ function partsOf({ parts, jsonBytes }: WrittenAnswer): Parts {
   return { parts, headers: ["content-type", "application/octet-stream", ...length] };
 }
 
-/** The length of the JSON stays what it is before the whole is compressed. */
+/** The length of the JSON stays what it is before the whole is compressed. `vary` takes the place of what cors.ts says there, so it says both. */
 function encoded(out: string | Parts, coding: Coding, bytes: Buffer): Parts {
   const headers = typeof out === "string" ? ["content-type", "application/json"] : out.headers;
-  return { parts: [bytes], headers: [...headers, "content-encoding", coding, "vary", "accept-encoding"] };
+  return { parts: [bytes], headers: [...headers, "content-encoding", coding, "vary", "accept-encoding, origin"] };
 }
 
 /** JSON takes two bytes at least for each element of an output, whose size is eight at most: so that a hopeless answer is not written. */

@@ -151,6 +151,9 @@ test("pages of origins that are allowed may ask and read, errors too; others are
     expect(await headersOf(`${url}/nowhere`, from(origin))).toEqual([404, origin, "origin", true]);
     expect((await headersOf(`${url}/metrics`, from(origin))).slice(0, 3)).toEqual([200, origin, "origin"]);
   }
+  const long = inferBody(undefined, { id: "long".repeat(500) });
+  const compressed = await headersOf(path, post("http://localhost:3000", long));
+  expect(compressed).toEqual([200, "http://localhost:3000", "accept-encoding, origin", true]);
   for (const origin of ["https://page.example.evil", "http://localhost:3001", "null"]) {
     expect(await headersOf(path, post(origin))).toEqual([200, null, "origin", true]);
     const asking = { origin, "access-control-request-method": "POST" };
