@@ -40,7 +40,7 @@ function item(): SubmitItem {
     request: next++,
     attempt: 0,
     route: route ?? 0,
-    budgetUs: 30_000_000,
+    budgetUs: 5_000_000,
     ageUs: 0,
     priority: 0,
     rows: 1,
