@@ -5,7 +5,7 @@ import { buildRowPool, type RowPool, type RowPoolOptions } from "../tests/suppor
 import type { Latency } from "./results.ts";
 import type { ServedModel, Side, SideRow } from "./side.ts";
 import type { LoadShape } from "./workloads.ts";
-import { WrkLoad } from "./wrk.ts";
+import { WrkLoad, type WrkReport } from "./wrk.ts";
 
 /** What a load of one side came to. Times in milliseconds; `cpuMs` is the generators' own. */
 export type Load = {
@@ -45,6 +45,12 @@ const MAY_REFUSE: ReadonlySet<string> = new Set(["200", "408", "429", "503", "50
 
 /** A request that finds all of them taken would wait for one: as many as can be outstanding in a second and more. */
 const OPEN_CONNECTIONS = 1_024;
+
+/**
+ * A closed loop begins with so much that does not count, in milliseconds: connections are made, and what lay idle while others had their
+ * turns is awake again.
+ */
+const RAMP_MS = 1_000;
 
 /** Of the deadline of an open loop; the rest is for the way to the server and back. */
 const BUDGET_SHARE = 0.95;
@@ -131,8 +137,10 @@ export class LoadDriver {
     const checked = await runCheckedLoad({ ...this.#plan(row, side), connections: 1, requests: CHECKED_BEFORE });
     assertRight(row, checked, ALL_OK);
     const wrk = await this.#wrkOf(row.form);
+    const url = side.urls[0] ?? "";
+    await wrk.run(url, { connections: 1, durationMs: RAMP_MS });
     onBegin();
-    const report = await wrk.run(side.urls[0] ?? "", { connections: 1, durationMs: ms });
+    const report = await wrk.run(url, { connections: 1, durationMs: ms });
     return { ...report, checked: checked.answers };
   }
 
@@ -142,14 +150,18 @@ export class LoadDriver {
     { ms, connections, onBegin }: LoadTurn & { readonly connections: number },
   ): Promise<Load> {
     const wrk = await this.#wrkOf(row.form);
+    const share = Math.ceil((connections - 1) / side.urls.length);
+    const load = (durationMs: number): Promise<WrkReport[]> =>
+      Promise.all(side.urls.map((url) => wrk.run(url, { connections: share, durationMs })));
     if (row.isEcho === true) {
+      await load(RAMP_MS);
       onBegin();
       return { ...(await wrk.run(side.urls[0] ?? "", { connections, durationMs: ms })), checked: 0 };
     }
+    await load(RAMP_MS);
     await using checking = await startLoad({ ...this.#plan(row, side), connections: 1 });
     onBegin();
-    const share = { connections: Math.ceil((connections - 1) / side.urls.length), durationMs: ms };
-    const reports = await Promise.all(side.urls.map((url) => wrk.run(url, share)));
+    const reports = await load(ms);
     const checkedReport = await checking.stop();
     assertRight(row, checkedReport, ALL_OK);
     const checked = toLoad(checkedReport);
