@@ -153,12 +153,11 @@ export class LoadDriver {
     const share = Math.ceil((connections - 1) / side.urls.length);
     const load = (durationMs: number): Promise<WrkReport[]> =>
       Promise.all(side.urls.map((url) => wrk.run(url, { connections: share, durationMs })));
+    await load(RAMP_MS);
     if (row.isEcho === true) {
-      await load(RAMP_MS);
       onBegin();
       return { ...(await wrk.run(side.urls[0] ?? "", { connections, durationMs: ms })), checked: 0 };
     }
-    await load(RAMP_MS);
     await using checking = await startLoad({ ...this.#plan(row, side), connections: 1 });
     onBegin();
     const reports = await load(ms);

@@ -4,8 +4,8 @@ import type { EdfQueue, Queued } from "./edf-queue.ts";
 export type Batchable = Queued & { readonly bytes: number; readonly isLoose?: boolean };
 
 /**
- * `dueMs`: what is due earlier stays where it is; by default nothing does. `newestFirst`: once the deadlines that bind are served, the
- * latest of the loose ones leave first; default false.
+ * `dueMs`: what is due earlier stays where it is; by default nothing does. `newestFirst`: while the entry with the earliest deadline is a
+ * loose one, the one with the latest leaves in its place; default false.
  */
 export type BatchLimits = {
   readonly rowsMax: number;

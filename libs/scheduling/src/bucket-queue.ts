@@ -16,7 +16,7 @@ export class BucketQueue<T extends Bucketed> {
   readonly #byBucket = new Map<string, Lane<T>>();
   readonly #lanes = new EdfQueue<Lane<T>>();
   readonly #numbers = { last: 0 };
-  /** While set, loose entries leave after all others, the newest first; else by their deadlines, as these do. */
+  /** While set, the newest leaves in the place of a loose entry with the earliest deadline; else all leave by their deadlines. */
   newestFirst = false;
   /** The loose entries, the oldest first; undefined until there is one. */
   #loose: EdfQueue<T> | undefined;
