@@ -4,7 +4,7 @@ import { EdfQueue, type Queued } from "./edf-queue.ts";
 /** An entry that shares batches only with entries of the same shape bucket. */
 export type Bucketed = Batchable & { readonly bucket: string };
 
-/** The queue of one bucket; in the queue of buckets it stands with the deadline of its own head. */
+/** The queue of one bucket; in the queue of buckets it stands with the deadline and the number of its own head. */
 type Lane<T extends Bucketed> = Queued & { readonly entries: EdfQueue<T>; deadlineMs: number };
 
 /**
@@ -111,12 +111,13 @@ export class BucketQueue<T extends Bucketed> {
 
   /** Puts a lane where its head belongs now; an empty one is dropped. */
   #settle(lane: Lane<T>, bucket: string): void {
-    const deadlineMs = lane.entries.head?.deadlineMs;
-    if (deadlineMs === lane.deadlineMs) return;
+    const { head } = lane.entries;
+    if (head !== undefined && head.deadlineMs === lane.deadlineMs && head.queueIndex === lane.queueIndex) return;
     this.#lanes.remove(lane);
-    if (deadlineMs !== undefined) {
-      lane.deadlineMs = deadlineMs;
-      this.#lanes.push(lane);
+    if (head !== undefined) {
+      lane.deadlineMs = head.deadlineMs;
+      lane.queueIndex = head.queueIndex;
+      this.#lanes.insert(lane);
       return;
     }
     this.#byBucket.delete(bucket);

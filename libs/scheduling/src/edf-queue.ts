@@ -113,7 +113,7 @@ export class EdfQueue<T extends Queued> {
     this.#length++;
     const blocks = this.#blocks;
     const { last } = this;
-    if (last === undefined || last.deadlineMs <= entry.deadlineMs) {
+    if (last === undefined || isBefore(last, entry)) {
       const block = blocks.at(-1);
       if (block === undefined || block.entries.length >= BLOCK_ENTRIES_MAX) {
         blocks.push({ entries: [entry], rows: entry.rows });
@@ -188,17 +188,19 @@ export class EdfQueue<T extends Queued> {
 }
 
 /** Where an entry stands, or would stand, among sorted ones. */
-function indexIn(entries: readonly Queued[], { deadlineMs, queueIndex }: Queued): number {
+function indexIn(entries: readonly Queued[], entry: Queued): number {
   let low = 0;
   let high = entries.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
-    const entry = entries[middle]!;
-    if (entry.deadlineMs < deadlineMs || (entry.deadlineMs === deadlineMs && entry.queueIndex < queueIndex))
-      low = middle + 1;
+    if (isBefore(entries[middle]!, entry)) low = middle + 1;
     else high = middle;
   }
   return low;
+}
+
+function isBefore(a: Queued, b: Queued): boolean {
+  return a.deadlineMs < b.deadlineMs || (a.deadlineMs === b.deadlineMs && a.queueIndex < b.queueIndex);
 }
 
 /** Cuts the second half off a block, and returns it. */
