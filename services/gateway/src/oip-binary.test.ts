@@ -175,10 +175,13 @@ test("any header length, blob sizes and datatypes: a request that fits its shape
       const result = parseOipRequest(body, of, jsonBytes + off);
       if (result instanceof Refusal) return result.message !== "";
       served++;
-      expect([off, parameters.binary_data_size]).toEqual([0, blob.byteLength]);
-      expect(Buffer.from(result.payload)).toEqual(Buffer.from(blob));
+      // JSON may end in white space: a header that is too long may have taken it from the blob.
+      const data = blob.subarray(off);
+      expect(Buffer.from(blob.subarray(0, off)).toString().trim()).toBe("");
+      expect([off >= 0, parameters.binary_data_size]).toEqual([true, data.byteLength]);
+      expect(Buffer.from(result.payload)).toEqual(Buffer.from(data));
       const bytes = elementCount([rows, 2]) * DATATYPES[datatype].bytes;
-      return bytes === 0 || blob.byteLength === bytes;
+      return bytes === 0 || data.byteLength === bytes;
     }),
     { numRuns: 3000 },
   );

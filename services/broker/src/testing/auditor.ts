@@ -17,6 +17,8 @@ type Seen = {
   state: "queued" | "out" | "answering" | "ended";
   /** The turn in which it was cancelled; a refusal that was under way then still comes. */
   cancelledInTurn: number;
+  /** The turn in which it was sent once more while open: what came with it may have pushed it out, and then both are refused. */
+  repeatedInTurn: number;
   /**
    * `suspect`: it ran on a worker that was lost, and may leave only alone. `unclear`: it was staged there. `poison`: it was alone
    * at its worker, and must end. `twice`: both of its runs at one time were lost with their workers, and it must end.
@@ -118,12 +120,16 @@ export class Auditor {
     if (message.command === "SUBMIT") {
       for (const item of message.items) {
         const twin = requests.get(item.request);
-        if (twin !== undefined && twin.state !== "ended") continue;
+        if (twin !== undefined && twin.state !== "ended") {
+          twin.repeatedInTurn = this.#turns;
+          continue;
+        }
         requests.set(item.request, {
           item,
           deadlineMs: nowMs + item.budgetUs / 1000,
           state: "queued",
           cancelledInTurn: -1,
+          repeatedInTurn: -1,
           guilt: "none",
           runs: new Set(),
         });
@@ -159,8 +165,8 @@ export class Auditor {
         for (const [i, seen] of batch!.requests.entries()) {
           seen.runs.delete(batch!);
           if (seen.state !== "out") continue;
-          const isOk =
-            message.command === "RESULT" && message.items.some(({ request, code }) => request === i && code === 0);
+          // Of two answers to a request the first counts.
+          const isOk = message.command === "RESULT" && message.items.find(({ request }) => request === i)?.code === 0;
           // A failure is left to the other run.
           if (seen.runs.size > 0 && !isOk) continue;
           seen.state = message.command === "RESULT" ? "answering" : "queued";
@@ -199,7 +205,8 @@ export class Auditor {
   #answered(peer: string, message: MessageOf<"RESULT"> | MessageOf<"REJECT">): void {
     for (const { request, attempt, code } of message.items) {
       const seen = this.#gateways.get(peer)?.get(request);
-      if (seen?.cancelledInTurn === this.#turns && message.command === "REJECT") continue;
+      if (message.command === "REJECT" && seen?.state === "ended")
+        if (seen.cancelledInTurn === this.#turns || seen.repeatedInTurn === this.#turns) continue;
       check(seen !== undefined && seen.state !== "ended", `request ${request} is answered, and nobody waits for it`);
       check(seen.item.attempt === attempt, `request ${request} is answered as another attempt`);
       const ending = code === 0 ? "ok" : errorCodeOf(code);
