@@ -32,19 +32,18 @@ const LINGER_MS = 1_500;
 const TRAIN_MAX = 5;
 
 /**
- * Sends that many requests over so many connections at a time, several in a pipeline, and checks every answer. Ends early where
- * ten are wrong. A connection's requests depend on the seed and its number alone.
+ * Sends that many requests over so many connections at a time, several in a pipeline, checks every answer, and adds what it sees to the
+ * report. Ends early where ten are wrong. A connection's requests depend on the seed and its number alone.
  */
-export async function fuzz(plan: FuzzPlan): Promise<FuzzReport> {
-  const report: FuzzReport = { requests: 0, statuses: new Map(), cases: new Map(), faults: [] };
+export async function fuzz(plan: FuzzPlan, report: FuzzReport): Promise<void> {
+  const last = report.requests + plan.requests;
   const lane = async (number: number): Promise<void> => {
     const random = new SeededRandom(plan.seed * 1000 + number);
-    while (report.requests < plan.requests && report.faults.length < FAULTS_MAX) {
+    while (report.requests < last && report.faults.length < FAULTS_MAX) {
       await runConnection(plan.url, random, report);
     }
   };
   await Promise.all(Array.from({ length: plan.connections }, (_, number) => lane(number)));
-  return report;
 }
 
 /** A connection with a few trains of requests; it ends in one of the ways in which clients end. */

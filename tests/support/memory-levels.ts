@@ -1,12 +1,10 @@
 import { connect } from "node:net";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { pathToFileURL } from "node:url";
 
 /** Set in the environment of a system: the folder for the sockets of its probes. */
 export const FOLDER_VARIABLE = "TEST_MEMORY_PROBES";
 
-const SAMPLE_EVERY_MS = 2_000;
 const TEN_MINUTES_MS = 600_000;
 
 /** The environment that puts a probe into every process of a system. */
@@ -26,60 +24,30 @@ export function takeLevels(folder: string, name: string): Promise<Readonly<Recor
   });
 }
 
-type Sample = { readonly atMs: number; readonly bytes: number };
+/** Levels of memory by name, in bytes; `atMs` on the clock of `performance.now()`. */
+export type MemorySample = { readonly atMs: number; readonly bytes: Readonly<Record<string, number>> };
 
-/** How a level has changed over a run: the line of least squares, as a share of the mean. NaN of fewer than two samples. */
+/** How a level has changed over a run. */
 export type Slope = { readonly firstBytes: number; readonly lastBytes: number; readonly percentPerTenMinutes: number };
 
-/** Watches levels of memory while something runs. */
-export class MemoryWatch {
-  readonly #levels = new Map<string, Sample[]>();
-  readonly #stop = new AbortController();
-  readonly #watching: Promise<void>;
-
-  /** `read` gives the levels, in bytes, by name. */
-  constructor(read: () => Promise<Readonly<Record<string, number>>>) {
-    this.#watching = this.#watch(read);
-    // Whoever does not come to `stop` has failed already.
-    this.#watching.catch(() => {});
-  }
-
-  /** Reads no more. @throws what `read` has thrown. */
-  stop(): Promise<void> {
-    this.#stop.abort();
-    return this.#watching;
-  }
-
-  /** Of what was seen from `fromMs` on, on the clock of `performance.now()`. */
-  slopes(fromMs: number): Readonly<Record<string, Slope>> {
-    const pairs = [...this.#levels].map(([name, samples]) => {
-      return [name, slopeOf(samples.filter(({ atMs }) => atMs >= fromMs))] as const;
-    });
-    return Object.fromEntries(pairs);
-  }
-
-  async #watch(read: () => Promise<Readonly<Record<string, number>>>): Promise<void> {
-    while (!this.#stop.signal.aborted) {
-      const atMs = performance.now();
-      for (const [name, bytes] of Object.entries(await read())) {
-        if (!this.#levels.has(name)) this.#levels.set(name, []);
-        this.#levels.get(name)!.push({ atMs, bytes });
-      }
-      // Only an end of the wait is meant by the abort.
-      await sleep(SAMPLE_EVERY_MS, undefined, { signal: this.#stop.signal }).catch(() => {});
-    }
-  }
+/**
+ * The slope of a level, as a share of its median: the median of the slopes between all pairs of samples, which a few outliers do not
+ * move (Sen, Estimates of the regression coefficient based on Kendall's tau, JASA 63, 1968). NaN of fewer than two samples.
+ */
+export function slopeOf(name: string, samples: readonly MemorySample[]): Slope {
+  const levels = samples.map(({ atMs, bytes }) => ({ atMs, bytes: bytes[name] ?? NaN }));
+  const slopes = levels.flatMap((to, i) =>
+    levels.slice(0, i).map((from) => (to.bytes - from.bytes) / (to.atMs - from.atMs)),
+  );
+  return {
+    firstBytes: levels[0]?.bytes ?? NaN,
+    lastBytes: levels.at(-1)?.bytes ?? NaN,
+    percentPerTenMinutes: (100 * medianOf(slopes) * TEN_MINUTES_MS) / medianOf(levels.map(({ bytes }) => bytes)),
+  };
 }
 
-function slopeOf(samples: readonly Sample[]): Slope {
-  const mean = (of: (one: Sample) => number): number => samples.reduce((sum, one) => sum + of(one), 0) / samples.length;
-  const atMs = mean((one) => one.atMs);
-  const bytes = mean((one) => one.bytes);
-  const covariance = mean((one) => (one.atMs - atMs) * (one.bytes - bytes));
-  const bytesPerMs = covariance / mean((one) => (one.atMs - atMs) ** 2);
-  return {
-    firstBytes: samples[0]?.bytes ?? NaN,
-    lastBytes: samples.at(-1)?.bytes ?? NaN,
-    percentPerTenMinutes: ((100 * bytesPerMs) / bytes) * TEN_MINUTES_MS,
-  };
+function medianOf(values: readonly number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = (sorted.length - 1) / 2;
+  return ((sorted[Math.floor(middle)] ?? NaN) + (sorted[Math.ceil(middle)] ?? NaN)) / 2;
 }
