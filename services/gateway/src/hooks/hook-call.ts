@@ -213,7 +213,15 @@ export class HookCall {
     this.#onEnd(this, { ...answer, hooks });
   }
 
+  /** Tensors are copied for each hook, which may write into them, and not before it looks at them. */
   #given(): HookRequest {
-    return { inputs: toHookTensors(this.#request.inputs), rows: this.#request.rows };
+    const { inputs, rows } = this.#request;
+    let tensors: HookRequest["inputs"] | undefined;
+    return {
+      get inputs() {
+        return (tensors ??= toHookTensors(inputs));
+      },
+      rows,
+    };
   }
 }
