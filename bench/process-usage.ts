@@ -8,11 +8,16 @@ export type CpuReading = ReadonlyMap<string, number>;
 /** Processes of one name, such as workers of one server, are added up. */
 export function readCpu(processes: readonly TreeProcess[]): CpuReading {
   const reading = new Map<string, number>();
-  for (const { pid, name } of processes) {
-    const key = name === "" ? commandOf(pid) : name;
-    reading.set(key, (reading.get(key) ?? 0) + cpuMsOf(pid));
+  for (const process of processes) {
+    const key = nameOf(process);
+    reading.set(key, (reading.get(key) ?? 0) + cpuMsOf(process.pid));
   }
   return reading;
+}
+
+/** The name that a process was given, or else its program's. */
+export function nameOf({ pid, name }: TreeProcess): string {
+  return name === "" ? commandOf(pid) : name;
 }
 
 /** Milliseconds between two readings, by name. A name that only one of them has counts as having been at 0. */

@@ -1,35 +1,55 @@
+import { cp, writeFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { type MetricSample, readMetrics, sumOf } from "../tests/support/metrics-text.ts";
 import { threadCpuMsOf, type TreeProcess } from "../tests/support/process-tree.ts";
 import { StartedProcess } from "../tests/support/started-process.ts";
 import { DevSystem } from "../tests/support/system.ts";
+import { temporaryFolder } from "../tests/support/temporary-folder.ts";
 import { PEERS } from "./peers/peers.ts";
+import { pinned } from "./pinned.ts";
 import type { RunReading, SideRow } from "./side.ts";
 
+/** What differs between the systems of Millrace that are measured. */
+type MillraceVariant = { readonly isBinary?: boolean; readonly maxBatchSize?: number };
+
 /** Millrace with so many gateways and workers, one thread for each worker's model. */
-export function millrace(gateways: number, workers: number, isBinary = false): SideRow {
+export function millrace(gateways: number, workers: number, variant: MillraceVariant = {}): SideRow {
+  const { isBinary = false, maxBatchSize } = variant;
   const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
-  const settings = `${plural(gateways, "gateway")}, ${plural(workers, "worker")}`;
+  const parts = [plural(gateways, "gateway"), plural(workers, "worker")];
+  if (isBinary) parts.push("tensors as bytes");
+  if (maxBatchSize !== undefined) parts.push(`batches of ${maxBatchSize}`);
+  const largest = maxBatchSize === undefined ? "" : `, max_batch_size: ${maxBatchSize}`;
   return {
-    name: isBinary ? `Millrace, ${settings}, tensors as bytes` : `Millrace, ${settings}`,
+    name: `Millrace, ${parts.join(", ")}`,
     form: isBinary ? "oip-binary" : "oip",
     isTimed: true,
-    settings: `${settings}, --threads 1, --log-level warn; of open loops each request brings its budget`,
+    settings: `${parts[0]}, ${parts[1]}, --threads 1, --log-level warn${largest}; of open loops each request brings its budget`,
     budgetHeaders: (budgetMs) => ({ "x-request-timeout-ms": String(budgetMs) }),
     advice: "",
     missing: () => "",
-    start: async ({ repository }) => {
+    start: async ({ name, file, repository }) => {
       const args = ["--threads", "1", "--log-level", "warn"];
-      const system = await DevSystem.start({ models: repository, gateways, workers, args });
+      await using own = new AsyncDisposableStack();
+      const models = maxBatchSize === undefined ? repository : own.use(await temporaryFolder()).path;
+      if (maxBatchSize !== undefined) {
+        await cp(dirname(dirname(file)), join(models, name), { recursive: true });
+        await writeFile(join(models, name, "model.yaml"), `max_batch_size: ${maxBatchSize}\n`);
+      }
+      const system = own.use(await DevSystem.start({ models, gateways, workers, args }));
       const admins = Object.entries(system.addresses)
         .filter(([name]) => name.startsWith("worker-"))
         .map(([, { admin = "" }]) => admin);
-      return Object.assign(system, {
+      const rest = own.move();
+      return {
+        urls: system.urls,
+        [Symbol.asyncDispose]: () => rest.disposeAsync(),
         processes: () => system.process.tree(),
         readRuns: async () => {
           const samples = (await Promise.all(admins.map(readMetrics))).flat();
           return { ...toReading(samples), cpuSeconds: slotCpuSeconds(system.process.tree()) };
         },
-      });
+      };
     },
   };
 }
@@ -66,12 +86,15 @@ const echoSide: SideRow = {
 /** Everything that can be measured; names are unique. */
 export const SIDES: readonly SideRow[] = [
   millrace(1, 1),
+  // Of two cores a saturated gateway fills about one.
+  pinned(millrace(1, 1), (name) => (name.startsWith("gateway-") ? 0 : 1)),
   millrace(2, 1),
   millrace(1, 2),
   millrace(2, 2),
   millrace(1, 4),
-  millrace(1, 1, true),
-  millrace(2, 1, true),
+  millrace(1, 1, { maxBatchSize: 128 }),
+  millrace(1, 1, { isBinary: true }),
+  millrace(2, 1, { isBinary: true }),
   echoSide,
   ...PEERS,
 ];

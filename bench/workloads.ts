@@ -48,6 +48,7 @@ const MANY = [
   "FastAPI with batching",
   "FastAPI with batching × 2",
 ] as const;
+const PINNED = [`${MILLRACE}, pinned`, `${REFERENCE}, pinned`, "mosec, pinned"] as const;
 
 function closed(model: BenchModelName, connections: number, sides: readonly string[]): Workload {
   const s = connections === 1 ? "" : "s";
@@ -100,7 +101,12 @@ const MODEL_TITLES: Readonly<Record<BenchModelName, string>> = {
 export const DISTINCT_ROWS: Readonly<Record<BenchModelName, number>> = { small: 128, heavy: 64, digits: 128, image: 4 };
 
 export const WORKLOADS: readonly Workload[] = [
-  closed("small", 256, [...MANY, "FastAPI", "FastAPI × 2", "Flask"]),
+  closed("small", 256, [MILLRACE, ...NODE, "mosec", ...PINNED, "FastAPI × 2", "FastAPI with batching × 2"]),
+  {
+    ...closed("small", 256, [...MANY, "FastAPI", "FastAPI × 2", "Flask"]),
+    name: "small-256-scaled",
+    title: "small MLP (64 floats), 256 connections, one and two of everything",
+  },
   {
     ...closed("small", 64, [MILLRACE, REFERENCE, CONTROL, "LitServe", "BentoML", "MLServer", "Ray Serve"]),
     name: "small-64-frameworks",
@@ -109,7 +115,7 @@ export const WORKLOADS: readonly Workload[] = [
   closed("small", 64, FEW),
   closed("small", 16, FEW),
   closed("small", 1, FEW),
-  closed("heavy", 256, MANY),
+  closed("heavy", 256, [...MANY, `${MILLRACE}, batches of 128`]),
   closed("digits", 256, FEW),
   closed("image", 16, FEW),
   {

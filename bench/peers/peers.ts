@@ -2,6 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { StartedProcess } from "../../tests/support/started-process.ts";
 import { freePort } from "../../tests/support/free-port.ts";
+import { pinned } from "../pinned.ts";
 import type { SideRow } from "../side.ts";
 import { pythonSide } from "./python-peer.ts";
 
@@ -196,8 +197,11 @@ export const CONTROL = "node:http again";
 export const PEERS: readonly SideRow[] = [
   monolith(REFERENCE, 1),
   monolith(CONTROL, 1),
+  pinned(monolith(REFERENCE, 1), () => 0),
   monolith("node:cluster × 2", 2),
   mosec(1),
+  // Its front in Rust, and its worker.
+  pinned(mosec(1), (name) => (name === "mosec" ? 0 : 1)),
   mosec(1, 100),
   mosec(2),
   uvicorn("FastAPI", "serve_fastapi:app", 1),
