@@ -1,6 +1,8 @@
 import { expect, onTestFailed, test } from "vitest";
 import { assertAllRight, describeLoad, type RunningLoad, startLoad } from "./support/load.ts";
 import { mixedModel, perceptronModel, writeModels } from "./support/load-models.ts";
+import { elements, infer } from "./support/inference-client.ts";
+import { writeSimulatedModel } from "./support/simulated-model.ts";
 import { readMetrics, sumOf } from "./support/metrics-text.ts";
 import { type RoleProcess, startBroker, startGateway, startWorker } from "./support/system.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
@@ -126,5 +128,32 @@ test(
       now.signal("SIGTERM");
       expect(await now.awaitExit()).toMatchObject({ code: 0 });
     }
+  },
+);
+
+test(
+  "a gateway leaves a broker that no worker finds for one that has workers, and serves",
+  { timeout: 60_000 },
+  async () => {
+    await using folder = await temporaryFolder();
+    await writeSimulatedModel(folder.path, { name: "device", runMs: 1, rowMs: 1, maxBatchSize: 8 });
+    await using one = await startBroker();
+    await using other = await startBroker();
+    const brokers = [one, other];
+    await using gateway = await startGateway({
+      broker: brokers.map(({ addresses }) => addresses["gateways"]).join(","),
+    });
+    onTestFailed(() => console.error(gateway.log.tail()));
+    const chosen = await gateway.log.waitFor(/requests go to this broker/);
+    const used = brokers.findIndex(({ addresses }) => chosen.includes(addresses["gateways"]!));
+    await gateway.log.waitFor(/gateway is ready/);
+    const elsewhere = brokers[1 - used]!;
+    const from = gateway.log.lines.length;
+    await using _worker = await startWorker({ broker: elsewhere.addresses["workers"]!, models: folder.path });
+    const change = await gateway.log.waitFor(/requests go to this broker/, { from });
+    expect(change).toContain(elsewhere.addresses["gateways"]);
+    const answer = await infer(gateway.addresses["http"]!, "device", { x: elements("FP32", [1, 2], [3, 1]) });
+    // As the device is documented to answer (docs/model-repository.md).
+    expect(answer["y"]!.data).toEqual([2 - 5 * 3, 4 - 3 * 3]);
   },
 );

@@ -19,6 +19,16 @@ class Subject {
     return this.directory.handle({ type, address });
   }
 
+  told(address: string, isServing: boolean): DirectoryAction[] {
+    return this.directory.handle({ type: "told", address, isServing });
+  }
+
+  /** The time of a wait has passed. */
+  waited(wait: DirectoryAction | undefined): DirectoryAction[] {
+    if (wait?.type !== "wait") throw new Error("there is no wait");
+    return this.directory.handle({ ...wait, type: "waited" });
+  }
+
   /** One whose brokers are all listed and active, in this order. */
   static with(...addresses: string[]): Subject {
     const subject = new Subject();
@@ -98,6 +108,49 @@ test("a broker that is not listed any more gets no new work where another is lis
   expect(alone.directory.inUse).toBe(A);
 });
 
+test("a broker that has had no workers for the time of a wait gives way to one that has some, whichever is told first", () => {
+  const early = Subject.with(A, B, C);
+  const [wait] = early.told(A, false);
+  expect(wait).toMatchObject({ type: "wait", address: A });
+  expect([early.told(A, false), early.told(B, false).length, early.told(C, true)]).toEqual([[], 1, []]);
+  expect(early.waited(wait)).toEqual([{ type: "use", address: C }]);
+  // Workers that come back do not bring the work back.
+  expect(early.told(A, true)).toEqual([]);
+
+  const late = Subject.with(A, B);
+  expect(late.waited(late.told(A, false)[0])).toEqual([]);
+  expect(late.told(B, true)).toEqual([{ type: "use", address: B }]);
+});
+
+test("workers that come back within the wait, or a session that begins anew, make the wait void", () => {
+  const subject = Subject.with(A, B);
+  subject.told(B, true);
+  const [first] = subject.told(A, false);
+  subject.told(A, true);
+  const [second] = subject.told(A, false);
+  expect(subject.waited(first)).toEqual([]);
+  expect(subject.waited(second)).toEqual([{ type: "use", address: B }]);
+
+  const anew = Subject.with(A);
+  const [before] = anew.told(A, false);
+  anew.link("lost", A);
+  anew.link("active", A);
+  anew.poll(listed(A, B));
+  anew.link("active", B);
+  anew.told(B, true);
+  expect(anew.waited(before)).toEqual([]);
+  expect(anew.waited(anew.told(A, false)[0])).toEqual([{ type: "use", address: B }]);
+});
+
+test("of several successors one that has workers comes first, if it is listed or none is", () => {
+  const subject = Subject.with(A, B, C);
+  subject.told(C, true);
+  expect(subject.link("lost", A)).toEqual([{ type: "use", address: C }, { type: "poll" }]);
+  for (let poll = 0; poll < 3; poll++) subject.poll(listed(B));
+  expect(subject.directory.inUse).toBe(B);
+  expect(subject.waited(subject.told(B, false)[0])).toEqual([]);
+});
+
 test("a name that gives nothing keeps what it had, and is told of once until it is back", () => {
   const subject = Subject.with(A);
   subject.link("lost", A);
@@ -131,13 +184,18 @@ test("what comes of a link that was given up is ignored", () => {
 type Step =
   | { readonly type: "listed"; readonly addresses: string[] }
   | { readonly type: "failed" }
-  | { readonly type: "active" | "draining" | "lost"; readonly address: string };
+  | { readonly type: "active" | "draining" | "lost" | "waited"; readonly address: string }
+  | { readonly type: "told"; readonly address: string; readonly isServing: boolean };
 
 const address = fc.constantFrom(A, B, C);
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.record({ type: fc.constant("listed" as const), addresses: fc.uniqueArray(address, { minLength: 1 }) }),
   fc.record({ type: fc.constant("failed" as const) }),
-  fc.record({ type: fc.constantFrom("active" as const, "draining" as const, "lost" as const), address }),
+  fc.record({
+    type: fc.constantFrom("active" as const, "draining" as const, "lost" as const, "waited" as const),
+    address,
+  }),
+  fc.record({ type: fc.constant("told" as const), address, isServing: fc.boolean() }),
 );
 
 test("whatever happens: what is wanted is connected, a session is never cut, and the best broker is in use", () => {
@@ -145,6 +203,9 @@ test("whatever happens: what is wanted is connected, a session is never cut, and
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const subject = new Subject();
       const links = new Map<string, "connecting" | "active" | "draining">();
+      /** What each has said of its workers in its session; "barren": none, and the wait has passed. */
+      const services = new Map<string, "serving" | "idle" | "barren">();
+      const waits = new Map<string, DirectoryAction>();
       let wanted: readonly string[] = [];
       let used: string | undefined;
       for (const one of steps) {
@@ -155,10 +216,21 @@ test("whatever happens: what is wanted is connected, a session is never cut, and
           actions = subject.poll(listed(...one.addresses));
           wanted = one.addresses;
         } else if (one.type === "failed") actions = subject.poll(failed());
-        else {
+        else if (one.type === "told") {
+          if (links.get(one.address) !== "active") continue;
+          const isNews = one.isServing || !["idle", "barren"].includes(services.get(one.address) ?? "");
+          if (isNews) services.set(one.address, one.isServing ? "serving" : "idle");
+          actions = subject.told(one.address, one.isServing);
+        } else if (one.type === "waited") {
+          const wait = waits.get(one.address);
+          if (wait === undefined || services.get(one.address) !== "idle") continue;
+          services.set(one.address, "barren");
+          actions = subject.waited(wait);
+        } else {
           // A link tells only of what it was before.
           if (!links.has(one.address) || (one.type === "draining" && links.get(one.address) !== "active")) continue;
           links.set(one.address, one.type === "lost" ? "connecting" : one.type);
+          if (one.type === "active") services.delete(one.address);
           actions = subject.link(one.type, one.address);
         }
         for (const action of actions) {
@@ -170,6 +242,7 @@ test("whatever happens: what is wanted is connected, a session is never cut, and
             expect(wanted).not.toContain(action.address);
             links.delete(action.address);
           } else if (action.type === "use") used = action.address;
+          else if (action.type === "wait") waits.set(action.address, action);
         }
         expect([...links.keys()].toSorted()).toEqual(subject.directory.addresses.toSorted());
         for (const wants of wanted) expect(links.has(wants)).toBe(true);
@@ -177,8 +250,10 @@ test("whatever happens: what is wanted is connected, a session is never cut, and
         expect(used).toBe(subject.directory.inUse);
         expect(active.length > 0).toBe(used !== undefined);
         if (used !== undefined) expect(active).toContain(used);
+        const isBetter = active.some((at) => wanted.includes(at) && services.get(at) === "serving");
+        if (isBetter && used !== undefined) expect(services.get(used)).not.toBe("barren");
         const isStillGood = wasGood && wanted.includes(usedBefore!) && active.includes(usedBefore!);
-        if (isStillGood) expect(used).toBe(usedBefore);
+        if (isStillGood && !(isBetter && services.get(usedBefore!) === "barren")) expect(used).toBe(usedBefore);
       }
     }),
     { numRuns: 2_000 },

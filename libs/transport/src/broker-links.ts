@@ -4,6 +4,9 @@ import { BrokerDirectory, type DirectoryAction, type DirectoryEvent, type PollRe
 import { BrokerLink } from "./broker-link.ts";
 import { NameResolver } from "./name-resolver.ts";
 
+/** How long a broker in use may have no workers while another has some, in ms: about as long as workers take to find a new broker. */
+const IDLE_MS_MAX = 3_000;
+
 /** Every handler is told which broker it is about, by its `tcp://IP:PORT`. None may throw. */
 export type BrokerLinksHandlers = {
   /** The session with a broker is open, for the first time or again: what was sent to it before does not count any more. */
@@ -80,6 +83,11 @@ export class BrokerLinks {
     return this.#links.get(broker)?.send(message) ?? false;
   }
 
+  /** Tells whether a broker has workers for any model: of two that can take new work, one that has is used. */
+  told(broker: string, isServing: boolean): void {
+    this.#drive({ type: "told", address: broker, isServing });
+  }
+
   /** Says goodbye to all, gives what is queued two seconds to leave, and closes. */
   close(reason: string): void {
     this.#isClosed = true;
@@ -129,6 +137,9 @@ export class BrokerLinks {
         return logger.info({ address: action.address }, "gave up a broker that is not listed any more");
       case "use":
         return handlers.onUse?.(action.address);
+      case "wait":
+        setTimeout(() => this.#drive({ ...action, type: "waited" }), IDLE_MS_MAX).unref();
+        return;
       case "poll":
         return void this.#poll();
       case "unresolved":

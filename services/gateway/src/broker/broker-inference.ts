@@ -214,7 +214,11 @@ export class BrokerInference implements Inference {
         return this.#queueFlush();
       case "ROUTES":
         this.#routes.set(broker, message.models);
-        return this.#takeRoutes(broker);
+        this.#takeRoutes(broker);
+        return this.#links.told(
+          broker,
+          message.models.some(({ workers }) => workers > 0),
+        );
       case "TOTALS":
         return this.#totals.told(broker, message, Date.now());
       case "DRAIN":
