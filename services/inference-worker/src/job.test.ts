@@ -69,6 +69,13 @@ test("a cancelled entry neither runs nor is answered; one out of time is told so
   expect(codesOf(one)).toEqual([[1, "deadline_exceeded"]]);
 });
 
+test("an entry that has a fault and is cancelled afterwards is not answered", () => {
+  const one = job(item(5, [[1, 2]], { payload: Buffer.alloc(3) }), item(6, [[3, 4]], { payload: Buffer.alloc(3) }));
+  prepare(one, 0);
+  one.entries[0]!.cancelled = true;
+  expect(codesOf(one)).toEqual([[1, "invalid_shape"]]);
+});
+
 test("work done while the slot was busy is used again only if the same entries take part", () => {
   const one = job(item(5, [[1, 2]]), item(6, [[3, 4]]));
   const early = prepare(one, 0);
