@@ -144,7 +144,7 @@ function checkRest({ core }: SimulatedNetwork, plan: Scenario): void {
   for (const { open } of gateways) check(open === 0, "a gateway has open requests at rest");
   // A broker that has come to its end does not wait for batches that nobody wants any more.
   if (plan.drainAtMs !== undefined) return check(core.state === "drained", "the broker has not come to an end");
-  for (const { bytesOut, slots } of workers) {
+  for (const { bytes_out: bytesOut, slots } of workers) {
     check(bytesOut === 0, "bytes are out at rest");
     for (const { out, granted, dispatched } of slots) {
       check(

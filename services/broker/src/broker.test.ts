@@ -29,7 +29,7 @@ test("HELLO opens a session, with the models for a gateway; a repeated one greet
   const [job] = worker.jobs();
   worker.answer(job!);
   expect(gateway.answers()).toEqual([{ request: 1, attempt: 0, code: "ok" }]);
-  expect(driver.core.describeSessions()).toMatchObject({ gateways: [{ open: 0 }], workers: [{ bytesOut: 0 }] });
+  expect(driver.core.describeSessions()).toMatchObject({ gateways: [{ open: 0 }], workers: [{ bytes_out: 0 }] });
 });
 
 test("HELLO of the wrong role, or with slots out of range, opens nothing", () => {

@@ -89,7 +89,7 @@ export type SessionsView = {
   readonly workers: readonly {
     readonly instance: string;
     readonly state: string;
-    readonly bytesOut: number;
+    readonly bytes_out: number;
     readonly slots: readonly { readonly granted: number; readonly dispatched: number; readonly out: number }[];
   }[];
 };
@@ -150,7 +150,7 @@ export class Broker {
     return this.#sessions;
   }
 
-  /** What the admin port shows of the sessions: each account as the broker keeps it. At rest `open` and `bytesOut` are 0. */
+  /** What the admin port shows of the sessions: each account as the broker keeps it. At rest `open` and `bytes_out` are 0. */
   describeSessions(): SessionsView {
     const { gateway, worker } = this.#sessions;
     return {
@@ -162,7 +162,7 @@ export class Broker {
       workers: [...worker.values()].map(({ instance, state, bytesOut, slots }) => ({
         instance,
         state,
-        bytesOut,
+        bytes_out: bytesOut,
         slots: slots.map(({ granted, dispatched, batches }) => ({ granted, dispatched, out: batches.length })),
       })),
     };

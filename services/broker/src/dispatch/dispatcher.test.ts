@@ -16,7 +16,7 @@ function expectAtRest(driver: BrokerDriver): void {
   for (const model of driver.core.models.all) expect(model).toMatchObject({ open: 0, backlog: { rows: 0 } });
   const { gateways, workers } = driver.core.describeSessions();
   for (const { open } of gateways) expect(open).toBe(0);
-  for (const { bytesOut, slots } of workers) {
+  for (const { bytes_out: bytesOut, slots } of workers) {
     expect(bytesOut).toBe(0);
     for (const { granted, dispatched, out } of slots) {
       expect(out).toBe(0);

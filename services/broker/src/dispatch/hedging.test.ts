@@ -55,7 +55,7 @@ function expectAtRest({ driver }: Scene): void {
   expect(driver.core.openRequests).toBe(0);
   const { gateways, workers } = driver.core.describeSessions();
   for (const { open } of gateways) expect(open).toBe(0);
-  for (const { bytesOut, slots } of workers) {
+  for (const { bytes_out: bytesOut, slots } of workers) {
     expect(bytesOut).toBe(0);
     for (const slot of slots) expect(slot).toMatchObject({ out: 0, granted: slot.dispatched + 2 });
   }
