@@ -1,7 +1,8 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFailed, test } from "vitest";
 import { assertAllRight, describeLoad, type RunningLoad, startLoad } from "./support/load.ts";
 import { mixedModel, perceptronModel, writeModels } from "./support/load-models.ts";
-import { elements, infer } from "./support/inference-client.ts";
+import { type Answer, elements, get, infer, post } from "./support/inference-client.ts";
 import { writeSimulatedModel } from "./support/simulated-model.ts";
 import { readMetrics, sumOf } from "./support/metrics-text.ts";
 import { type RoleProcess, startBroker, startGateway, startWorker } from "./support/system.ts";
@@ -9,6 +10,7 @@ import { temporaryFolder } from "./support/temporary-folder.ts";
 import { byShare } from "./support/test-share.ts";
 
 const ROUNDS = byShare(1, 5);
+const POLL_MS = 20;
 const CONNECTIONS = 8;
 /** Of a gateway that is killed: while it is away each fails fifty times a second, and a load gives up at a thousand faults. */
 const CUT_CONNECTIONS = 2;
@@ -155,5 +157,36 @@ test(
     const answer = await infer(gateway.addresses["http"]!, "device", { x: elements("FP32", [1, 2], [3, 1]) });
     // As the device is documented to answer (docs/model-repository.md).
     expect(answer["y"]!.data).toEqual([2 - 5 * 3, 4 - 3 * 3]);
+  },
+);
+
+test(
+  "a request with time left outlasts a broker that is away for long, and one with less hears so early",
+  { timeout: 60_000 },
+  async () => {
+    await using folder = await temporaryFolder();
+    await writeSimulatedModel(folder.path, { name: "device", runMs: 1, rowMs: 1, maxBatchSize: 8 });
+    const ports = { gateways: "MILLRACE_GATEWAY_PORT", workers: "MILLRACE_WORKER_PORT" };
+    await using broker = await Mortal.begin((env) => startBroker({ env }), ports);
+    const { gateways = "", workers = "" } = broker.now.addresses;
+    await using gateway = await startGateway({ broker: gateways });
+    await using worker = await startWorker({ broker: workers, models: folder.path });
+    onTestFailed(() => console.error([broker.now, gateway, worker].map(({ log }) => log.tail(20)).join("\n--\n")));
+    const url = `${gateway.addresses["http"]}/v2/models/device/infer`;
+    const inputs = [{ name: "x", datatype: "FP32", shape: [1, 2], data: [3, 1] }];
+    const ask = (timeoutMs: number): Promise<Answer> =>
+      post(url, { inputs }, { "x-request-timeout-ms": String(timeoutMs) });
+    while ((await get(`${gateway.addresses["http"]}/v2/models/device/ready`)).status !== 200) await sleep(POLL_MS);
+
+    await broker.die();
+    await gateway.log.waitFor(/lost the broker/);
+    const patient = ask(30_000);
+    const early = await ask(5_000);
+    expect(early).toMatchObject({ status: 503, text: expect.stringContaining("no broker can be reached") as unknown });
+    expect((await get(`${gateway.addresses["admin"]}/readyz`)).status).toBe(503);
+    await broker.again();
+    const answer = await patient;
+    expect(answer).toMatchObject({ status: 200 });
+    expect(JSON.parse(answer.text)).toMatchObject({ outputs: [{ data: [2 - 5 * 3, 4 - 3 * 3] }] });
   },
 );

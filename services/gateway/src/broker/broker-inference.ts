@@ -9,6 +9,7 @@ import {
 } from "@millrace/protocol";
 import type { LinkMetrics, Logger } from "@millrace/runtime";
 import { BrokerLinks, type BrokerLinksOptions } from "@millrace/transport";
+import { BROKER_RETURN_MS } from "./broker-wait.ts";
 import { WHEEL_GRAIN_MS } from "./deadline-wheel.ts";
 import type { Inference, InferenceAnswer, InferenceRequest } from "./inference.ts";
 import { RouteTable } from "./model-table.ts";
@@ -16,9 +17,6 @@ import { type Ending, PendingTable } from "./pending.ts";
 import { type RetryBound, RetryBudget } from "./retry-budget.ts";
 import { SharedQuestion } from "./shared-question.ts";
 import { TotalsDesk } from "./totals-desk.ts";
-
-/** A broker that restarts is back well within this time, in ms: until then requests wait for it, afterwards they get 503. */
-const BROKER_RETURN_MS = 3_000;
 
 /** How often brokers are asked for their totals although nobody wants them: what one has counted since is lost with it. In ms. */
 const TOTALS_EVERY_MS = 1_000;
@@ -51,7 +49,7 @@ export class BrokerInference implements Inference {
   readonly #links: BrokerLinks;
   /** What each broker with an open session has told last. */
   readonly #routes = new Map<string, MessageOf<"ROUTES">["models"]>();
-  /** Since when no broker takes new requests; these wait for one, up to three seconds. */
+  /** Since when no broker takes new requests; these wait for one, as long as `brokerWaitMs` says. */
   #bereftAtMs = performance.now();
   #wasReady = false;
   #flushQueued = false;
@@ -164,10 +162,8 @@ export class BrokerInference implements Inference {
     const { endings, cancels } = this.#pending.expire(nowMs);
     for (const { broker, message } of cancels) this.#links.send(broker, message);
     this.#answer(endings);
-    const isBereft = this.#links.inUse === undefined && nowMs - this.#bereftAtMs > BROKER_RETURN_MS;
-    if (isBereft && this.#pending.hasUnsent) {
-      this.#answer(this.#pending.refuseUnsent(this.unreadyReason()));
-    }
+    const outageMs = this.#links.inUse === undefined ? nowMs - this.#bereftAtMs : 0;
+    if (outageMs > BROKER_RETURN_MS) this.#answer(this.#pending.refuseUnsent(outageMs, this.unreadyReason()));
     if (this.#pending.size === 0) {
       clearInterval(this.#deadlineTimer);
       this.#deadlineTimer = undefined;

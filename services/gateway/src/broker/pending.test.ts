@@ -219,11 +219,17 @@ test("a request whose model the broker does not know is refused; while it may co
   expect(summary(table.flush("b", 2).endings)).toEqual([[number, "unavailable"]]);
 });
 
-test("when no broker comes back, what waits is refused", () => {
+test("when no broker comes back, what waits is refused, at half of its budget: after 3 s at the earliest, 30 s at the latest", () => {
   const { table } = tableOf();
-  const [a, b] = [add(table, 0), add(table, 0)];
-  table.cancel(a);
-  expect(summary(table.refuseUnsent("no broker"))).toEqual([[b, "unavailable"]]);
+  const gone = add(table, 0);
+  const [short, half, long] = [5_000, 20_000, 300_000].map((budgetMs) => add(table, 0, { budgetMs }));
+  table.cancel(gone);
+  const refused = (outageMs: number): unknown => summary(table.refuseUnsent(outageMs, "no broker"));
+  expect([refused(3_000), refused(3_001)]).toEqual([[], [[short, "unavailable"]]]);
+  const late = add(table, 4_000);
+  expect([refused(4_000), table.size]).toEqual([[[late, "unavailable"]], 2]);
+  expect([refused(10_000), refused(10_001)]).toEqual([[], [[half, "unavailable"]]]);
+  expect([refused(30_000), refused(30_001)]).toEqual([[], [[long, "unavailable"]]]);
   expect(table.hasUnsent).toBe(false);
 });
 

@@ -12,6 +12,7 @@ import {
   type SubmitItem,
   type Tensor,
 } from "@millrace/protocol";
+import { brokerWaitMs } from "./broker-wait.ts";
 import { DeadlineWheel } from "./deadline-wheel.ts";
 import type { InferenceAnswer, InferenceRequest, StageDurations } from "./inference.ts";
 import type { RouteTable } from "./model-table.ts";
@@ -235,12 +236,12 @@ export class PendingTable {
     return endings;
   }
 
-  /** Gives up on everything that waits to be sent: no broker has come back. */
-  refuseUnsent(message: string): Ending[] {
-    const unsent = this.#unsent.filter((pending) => pending.state === "unsent");
-    this.#unsent = [];
-    this.#endedUnsent = 0;
-    return unsent.map((pending) => this.#refuse(pending, "unavailable", { message, retryAfterMs: 1000 }));
+  /** Gives up on what has waited for a broker long enough, when there has been none for `outageMs`. O(unsent). */
+  refuseUnsent(outageMs: number, message: string): Ending[] {
+    const bereft = this.#unsent.filter(
+      ({ state, request }) => state === "unsent" && brokerWaitMs(request.budgetMs) < outageMs,
+    );
+    return bereft.map((pending) => this.#refuse(pending, "unavailable", { message, retryAfterMs: 1000 }));
   }
 
   /** Ends what has run out of time; `cancels` tell the brokers about the parts that they have. */
