@@ -39,6 +39,18 @@ function scene(workers = 4, hedgePercent = 100, slots = 1): Scene {
   return { driver, metrics, gateway, workers: all, jobs };
 }
 
+type Run = ReturnType<Scene["jobs"]>[number];
+
+/** Sends request 1 and lets it be late: its first run, and its second. */
+function lateRuns({ driver, gateway, jobs }: Scene): [Run, Run] {
+  gateway.submit([1]);
+  const runs = jobs();
+  driver.advance(LATE_AFTER_MS + 0.1);
+  runs.push(...jobs());
+  expect(runs).toHaveLength(2);
+  return runs as [Run, Run];
+}
+
 function counted({ metrics }: Scene): Record<string, number> {
   metrics.values.refresh();
   const series = metrics.values.series("millrace_broker_hedges_total" satisfies keyof typeof BROKER_METRICS);
@@ -98,15 +110,12 @@ test("a late batch runs a second time on another worker; the first answer counts
 
 test("the late run may answer first, too", () => {
   const all = scene();
-  const { driver, gateway, jobs } = all;
-  gateway.submit([1]);
-  const [first] = jobs();
-  driver.advance(LATE_AFTER_MS + 0.1);
-  const [second] = jobs();
-  first!.worker.answer(first!.job, 26);
+  const { gateway } = all;
+  const [first, second] = lateRuns(all);
+  first.worker.answer(first.job, 26);
   expect(gateway.answers()).toMatchObject([{ request: 1, code: "ok" }]);
-  expect(second!.worker.take("CANCEL")).toMatchObject([{ items: [{ batch: second!.job.batch, request: 0 }] }]);
-  second!.worker.answer(second!.job, 20);
+  expect(second.worker.take("CANCEL")).toMatchObject([{ items: [{ batch: second.job.batch, request: 0 }] }]);
+  second.worker.answer(second.job, 20);
   expect(gateway.answers()).toEqual([]);
   expect(counted(all)).toEqual({ sent: 1, won: 0 });
   expectAtRest(all);
@@ -114,23 +123,19 @@ test("the late run may answer first, too", () => {
 
 test("a failure of one run is left to the other, whether it is an error, an answer left out, a batch handed back, or a lost worker", () => {
   for (const fail of [
-    ({ job, worker }: { job: MessageOf<"JOB">; worker: FakeWorker }) =>
+    ({ job, worker }: Run) =>
       worker.say({
         ...resultMessage(job, 20, [resultItem(job, 0, { code: ERROR_CODES.internal.number })]),
         granted: ++worker.granted[0]!,
       }),
-    ({ job, worker }: { job: MessageOf<"JOB">; worker: FakeWorker }) =>
-      worker.say({ ...resultMessage(job, 20, []), granted: ++worker.granted[0]! }),
-    ({ job, worker }: { job: MessageOf<"JOB">; worker: FakeWorker }) => worker.handBack(job, true),
-    ({ worker }: { worker: FakeWorker }) => worker.leave(),
+    ({ job, worker }: Run) => worker.say({ ...resultMessage(job, 20, []), granted: ++worker.granted[0]! }),
+    ({ job, worker }: Run) => worker.handBack(job, true),
+    ({ worker }: Run) => worker.leave(),
   ]) {
     for (const failsFirst of [0, 1]) {
       const all = scene();
-      const { driver, gateway, jobs } = all;
-      gateway.submit([1]);
-      const runs = jobs();
-      driver.advance(LATE_AFTER_MS + 0.1);
-      runs.push(...jobs());
+      const { gateway, jobs } = all;
+      const runs = lateRuns(all);
       fail(runs[failsFirst]!);
       expect(gateway.answers()).toEqual([]);
       expect(jobs()).toEqual([]);
@@ -144,12 +149,8 @@ test("a failure of one run is left to the other, whether it is an error, an answ
 
 test("a request that loses the workers of both of its runs ends, so that it costs two at most", () => {
   const all = scene();
-  const { driver, gateway, jobs } = all;
-  gateway.submit([1]);
-  const runs = jobs();
-  driver.advance(LATE_AFTER_MS + 0.1);
-  runs.push(...jobs());
-  for (const { worker } of runs) worker.leave();
+  const { gateway, jobs } = all;
+  for (const { worker } of lateRuns(all)) worker.leave();
   expect(gateway.answers()).toEqual([{ request: 1, attempt: 0, code: "worker_lost" }]);
   expect(jobs()).toEqual([]);
   expectAtRest(all);
@@ -157,11 +158,8 @@ test("a request that loses the workers of both of its runs ends, so that it cost
 
 test("a client that goes away calls off both runs", () => {
   const all = scene();
-  const { driver, gateway, jobs } = all;
-  gateway.submit([1]);
-  const runs = jobs();
-  driver.advance(LATE_AFTER_MS + 0.1);
-  runs.push(...jobs());
+  const { gateway } = all;
+  const runs = lateRuns(all);
   gateway.cancel(1);
   for (const { job, worker } of runs)
     expect(worker.take("CANCEL")).toMatchObject([{ items: [{ batch: job.batch, request: 0 }] }]);
@@ -171,15 +169,10 @@ test("a client that goes away calls off both runs", () => {
 });
 
 test("a second run goes to the fastest worker that is idle, not to a slow one that rests because it is slow", () => {
-  const { driver, gateway, workers, jobs } = scene();
+  const all = scene();
   // The only one that has had no batch yet.
-  [...driver.core.sessions.worker.values()][3]!.slowness = 2.5;
-  gateway.submit([1]);
-  const [first] = jobs();
-  driver.advance(LATE_AFTER_MS + 0.1);
-  const [second] = jobs();
-  expect(workers.indexOf(first!.worker)).toBe(0);
-  expect(workers.indexOf(second!.worker)).toBe(1);
+  [...all.driver.core.sessions.worker.values()][3]!.slowness = 2.5;
+  expect(lateRuns(all).map(({ worker }) => all.workers.indexOf(worker))).toEqual([0, 1]);
 });
 
 test("nothing runs twice that may not, or would be late all the same, or that has no other worker", () => {
@@ -198,16 +191,9 @@ test("nothing runs twice that may not, or would be late all the same, or that ha
 });
 
 test("hedges keep their budget, and a pool with less than three slots in ten to spare has none", () => {
-  const rich = scene(4, 100);
   const poor = scene(10, 30);
-  for (const { driver, gateway, jobs } of [rich, poor]) {
-    gateway.submit([1]);
-    jobs();
-    driver.advance(LATE_AFTER_MS + 0.1);
-  }
   // Four batches at 30 in 100 have earned one and a fifth; three at the time of the first.
-  expect(rich.jobs()).toHaveLength(1);
-  expect(poor.jobs()).toHaveLength(1);
+  lateRuns(poor);
   poor.gateway.submit([2]);
   poor.jobs();
   poor.driver.advance(LATE_AFTER_MS + 0.1);
