@@ -1,5 +1,6 @@
 import type { OpenLoopReport } from "../../tests/support/open-loop-account.ts";
 import type { BenchEnvironment } from "../environment.ts";
+import type { IdleCores } from "./idle-cores.ts";
 
 /** Processor time over time, in cores: of each process of the system, of the load generators, and of everything else. */
 export type CoresUsed = {
@@ -52,6 +53,7 @@ export type PartResult = PartFindings & {
   readonly startedAt: string;
   readonly seconds: number;
   readonly environment: BenchEnvironment;
+  readonly idleCores: IdleCores;
   /** Of the durations that the part asks for: less than 1 is for trying things out. */
   readonly scale: number;
 };

@@ -14,6 +14,7 @@ import { dirname, join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import { ROOT } from "../../tests/support/repository.ts";
 import { describeEnvironment } from "../environment.ts";
+import { keepCoresAwake } from "./idle-cores.ts";
 import { checkText, type PartRow, PartRun } from "./part.ts";
 import { PARTS } from "./parts/parts.ts";
 import { isMet, type PartResult, type SuiteResults } from "./results.ts";
@@ -106,6 +107,7 @@ async function runUnit({ part, workers }: Unit, file: ResultsFile): Promise<Part
     return undefined;
   }
   const startedAt = new Date().toISOString();
+  using idle = keepCoresAwake();
   await part.run(run);
   const seconds = (performance.now() - fromMs) / 1000;
   return {
@@ -115,6 +117,7 @@ async function runUnit({ part, workers }: Unit, file: ResultsFile): Promise<Part
     startedAt,
     seconds,
     environment: describeEnvironment(),
+    idleCores: idle.state,
     scale,
     ...run.findings,
   };
