@@ -132,7 +132,10 @@ const message = fc
         ),
       },
     ),
-    hasHost: fc.oneof({ weight: 9, arbitrary: fc.constant(true) }, { weight: 1, arbitrary: fc.constant(false) }),
+    host: fc.oneof(
+      { weight: 8, arbitrary: fc.constant(["Host: x"]) },
+      { weight: 1, arbitrary: fc.constantFrom([], ["Host: a b"], ["Host: x@y"], ["Host: x:99999"], ["Host:"]) },
+    ),
     lengthMore: fc.oneof(
       { weight: 9, arbitrary: fc.constant(0) },
       { weight: 1, arbitrary: fc.integer({ min: -1, max: 1 }) },
@@ -140,7 +143,7 @@ const message = fc
   })
   .map((given) => {
     const length = Math.max(0, Buffer.byteLength(given.body) + given.lengthMore);
-    const lines = [...(given.hasHost ? ["Host: x"] : []), `Content-Length: ${length}`, ...given.lines];
+    const lines = [...given.host, `Content-Length: ${length}`, ...given.lines];
     return `${[given.start, ...lines].join("\r\n")}\r\n\r\n${given.body}`;
   });
 

@@ -255,6 +255,18 @@ test.each([
     text: head("/predict", "Content-Length: 5").replace("Host: x\r\n", ""),
     status: 400,
   },
+  {
+    how: "for its Host",
+    isDraining: false,
+    text: head("/v2/models/echo/infer", "Content-Length: 5").replace("Host: x", "Host: a b"),
+    status: 400,
+  },
+  {
+    how: "for its target",
+    isDraining: false,
+    text: head("/a\\b", "Content-Length: 5"),
+    status: 400,
+  },
   { how: "by a drain", isDraining: true, text: head("/predict", "Content-Length: 5"), status: 503 },
 ])(
   "the last answer of a connection does not end it before the body that it refuses has come: refused $how",
@@ -365,6 +377,18 @@ test.each<[string, string, number]>([
     error: expect.any(String) as string,
     code: "invalid_request",
   });
+  await expect.poll(() => client.isClosed).toBe(true);
+});
+
+test("the answers before a Host that is none are given first, and its own has the request's id", async () => {
+  const { port, inference } = await start();
+  inference.isManual = true;
+  const bad = "GET /livez HTTP/1.1\r\nHost: a b\r\nX-Request-Id: mine\r\n\r\n";
+  const client = new Client(port).write(inferRequest() + bad);
+  await expect.poll(() => inference.pending.size).toBe(1);
+  for (const { request, answer } of inference.pending.values()) answer(echoOf(request));
+  expect(await client.answers(2)).toEqual([200, 400]);
+  expect(client.text.slice(client.text.indexOf("HTTP/1.1 400"))).toMatch(/\r\nx-request-id: mine\r\n/i);
   await expect.poll(() => client.isClosed).toBe(true);
 });
 

@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, Server as NetServer, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { getRequestListener } from "@hono/node-server";
+import { ERROR_CODES } from "@millrace/protocol";
 import { OptionError } from "@millrace/runtime";
 import type { GatewayApp } from "../app.ts";
 import type { GatewayOptions } from "../config.ts";
@@ -154,14 +155,27 @@ function tellOrigin(
 }
 
 function requestListener(app: GatewayApp, { headerCountMax, corsOrigins }: HttpServerOptions): Listener {
-  const serve = getRequestListener(app.fetch, {
+  // Of the request that the adapter makes a URL for, in this turn; undefined when it has.
+  let unrouted: { readonly incoming: IncomingMessage; readonly outgoing: ServerResponse } | undefined;
+  const routed: GatewayApp["fetch"] = (request, env) => {
+    unrouted = undefined;
+    return app.fetch(request, env);
+  };
+  const serve = getRequestListener(routed, {
     // HTTP/1.0 clients, among them old health checkers, send no Host.
     hostname: "localhost",
     // Global Request and Response stay as they are for everyone else in the process: our answers never pass through them.
     overrideGlobalObjects: false,
     // NodeExchange sees to bodies that nobody reads.
     autoCleanupIncoming: false,
-    errorHandler: answerUnroutable,
+    errorHandler: (error) => {
+      if (unrouted === undefined) return answerDefect();
+      const message = error instanceof Error ? error.message : String(error);
+      const { incoming, outgoing } = unrouted;
+      unrouted = undefined;
+      refuse(incoming, outgoing, { message: `the request's target or Host: ${message}` });
+      return undefined;
+    },
   });
   return (incoming, outgoing) => {
     const { origin } = incoming.headers;
@@ -175,8 +189,10 @@ function requestListener(app: GatewayApp, { headerCountMax, corsOrigins }: HttpS
       const isPlain =
         incoming.method === "POST" && (incoming.headers.host === undefined || isKnownHost(incoming.headers.host));
       const model = isPlain ? hotModel(incoming.url ?? "") : undefined;
-      if (model === undefined) void serve(incoming, outgoing);
-      else app.infer(new NodeExchange(incoming, outgoing, app.edge), model);
+      if (model === undefined) {
+        unrouted = { incoming, outgoing };
+        void serve(incoming, outgoing);
+      } else app.infer(new NodeExchange(incoming, outgoing, app.edge), model);
     }
   };
 }
@@ -198,14 +214,11 @@ function refuse(
   new NodeExchange(incoming, outgoing, CLOSED_EDGE).send(status, [], errorText("invalid_request", message));
 }
 
-/** The adapter could not make a URL of the request's target and Host, before any route. */
-function answerUnroutable(error: unknown): Response {
-  const message = error instanceof Error ? error.message : String(error);
-  const { status, body } = errorResponse(new Refusal("invalid_request", `the request's target or Host: ${message}`));
-  return new Response(body, {
-    status,
-    headers: { "content-type": "application/json", "x-request-id": requestIdOf(undefined), connection: "close" },
-  });
+/** The app answers every error itself: this is one of ours. */
+function answerDefect(): Response {
+  const { status, body } = errorResponse(new Refusal("internal", ERROR_CODES.internal.meaning));
+  const headers = { "content-type": "application/json", "x-request-id": requestIdOf(undefined), connection: "close" };
+  return new Response(body, { status, headers });
 }
 
 /** What node's parser gives up on, by its error codes; everything else is 400. The error table has no codes of their own for them. */
