@@ -6,21 +6,25 @@
  * One system runs the whole time, with the heavy model three times: without hooks, with a `preprocess` and with a `postprocess` that
  * awaits a timer of 5 ms, as it would a store elsewhere. Each round loads them in turn, in another order each time, the one without
  * hooks twice: the ratio of these two is what the machine does to numbers that should be equal. The loop is closed, so connections
- * have to keep more than a batch waiting; with eight the 5 ms would simply be added to each request. A connection beside the load
- * reads the stages of its own requests. Every answer is 200, and one in fifty is checked. Raw results go to bench/results.
+ * have to keep more than a batch waiting; with eight the 5 ms would simply be added to each request. It is wrk's, as a generator that
+ * checks every answer would take the core that gateway and broker need; one connection beside it checks each of its own, and another
+ * reads the stages. Raw results go to bench/results.
  */
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import { post } from "../tests/support/inference-client.ts";
-import { assertAllRight, startLoad } from "../tests/support/load.ts";
 import { ROOT } from "../tests/support/repository.ts";
 import { readStages } from "../tests/support/server-timing-reader.ts";
 import { DevSystem } from "../tests/support/system.ts";
 import { temporaryFolder } from "../tests/support/temporary-folder.ts";
 import { describeEnvironment } from "./environment.ts";
+import { LoadDriver } from "./load-driver.ts";
 import { heavyMlp, writeBenchModels } from "./models.ts";
+import type { Side } from "./side.ts";
+import { millrace } from "./sides.ts";
 import { spreadOf, spreadText } from "./statistics.ts";
+import { assertWrk } from "./wrk.ts";
 
 const LOOKUP_MS = 5;
 /** What the look-up's own time may be at the median, and what throughput must be at least as a share of that without. */
@@ -65,34 +69,22 @@ const connections = Number(values.connections);
 
 const modelOf = (name: ModelName): string => `heavy-${name}`;
 
-/** Loads a model for a while and reads the stages beside it; throws unless every answer is 200, and right where it was checked. */
-async function load(url: string, at: { name: ModelName; file: string; ms: number }) {
-  const model = modelOf(at.name);
-  await using running = await startLoad({
-    urls: [url],
-    connections,
-    requests: Number.MAX_SAFE_INTEGER,
-    durationMs: at.ms,
-    pools: [{ model, path: at.file, rows: PREBUILT, seed: 5 }],
-    seed: 6,
-    rowsMax: 1,
-    prebuilt: PREBUILT,
-    checkEvery: 50,
-    isTimed: true,
-  });
+const ROW = millrace(1, 1);
+
+/** Loads a model for a while and reads the stages beside it; throws unless every answer that is checked is 200 and right. */
+async function load(side: Side, driver: LoadDriver, { name, ms }: { readonly name: ModelName; readonly ms: number }) {
   const beside = { isOver: false };
-  const ended = running.report.finally(() => (beside.isOver = true));
+  const loading = driver.run(ROW, side, { ms, round: 0, onBegin: () => {} }).finally(() => (beside.isOver = true));
   const stages: ReturnType<typeof readStages>[] = [];
   const body = { inputs: [{ name: "input", datatype: "FP32", shape: [1, 512], data: Array(512).fill(0.5) }] };
   while (!beside.isOver) {
-    const { status, headers } = await post(`${url}/v2/models/${model}/infer`, body);
-    if (status !== 200) throw new Error(`${model}: ${status}`);
+    const { status, headers } = await post(`${side.urls[0]}/v2/models/${modelOf(name)}/infer`, body);
+    if (status !== 200) throw new Error(`${name}: ${status}`);
     stages.push(readStages(headers.get("server-timing") ?? ""));
   }
-  const report = await ended;
-  assertAllRight(report);
+  const { answers, elapsedMs } = await loading;
   return {
-    perSecond: report.answers / (report.elapsedMs / 1000),
+    perSecond: answers / (elapsedMs / 1000),
     preprocessMs: spreadOf(stages.map(({ preprocess }) => preprocess)).median,
     postprocessMs: spreadOf(stages.map(({ postprocess }) => postprocess)).median,
   };
@@ -109,19 +101,25 @@ function verdict(what: string, value: number, holds: boolean): string {
   return `${holds ? "holds" : "DOES NOT HOLD"}: ${what} is ${value.toFixed(3)}`;
 }
 
+await assertWrk();
 await using stack = new AsyncDisposableStack();
 const folder = stack.use(await temporaryFolder());
-const files: Partial<Record<ModelName, string>> = {};
+const repository = join(folder.path, "models");
+const drivers: Partial<Record<ModelName, LoadDriver>> = {};
 for (const [name, hooks] of Object.entries(HOOKS) as [ModelName, string][]) {
-  const [written] = await writeBenchModels(folder.path, [{ ...heavyMlp, name: modelOf(name) }]);
-  files[name] = written?.path ?? "";
-  if (hooks !== "") await writeFile(join(folder.path, modelOf(name), "hooks.ts"), hooks);
+  const model = modelOf(name);
+  const [{ path: file } = { path: "" }] = await writeBenchModels(repository, [{ ...heavyMlp, name: model }]);
+  if (hooks !== "") await writeFile(join(repository, model, "hooks.ts"), hooks);
+  const scripts = join(folder.path, name);
+  await mkdir(scripts);
+  const shape = { kind: "closed", connections } as const;
+  const served = { name: model, file, repository };
+  drivers[name] = await LoadDriver.prepare({ model: served, shape, rows: PREBUILT, folder: scripts });
 }
 const args = ["--threads", "1", "--log-level", "warn"];
-const system = stack.use(await DevSystem.start({ models: folder.path, args }));
-for (const name of Object.keys(HOOKS) as ModelName[]) {
-  await load(system.url, { name, file: files[name] ?? "", ms: WARM_UP_MS });
-}
+const system = stack.use(await DevSystem.start({ models: repository, args }));
+const side: Side = Object.assign(system, { processes: () => system.process.tree() });
+for (const name of Object.keys(HOOKS) as ModelName[]) await load(side, drivers[name]!, { name, ms: WARM_UP_MS });
 
 const turns = Object.keys(TURNS) as Turn[];
 const measurements: Measurement[] = [];
@@ -129,7 +127,7 @@ for (let round = 0; round < rounds; round++) {
   for (let at = 0; at < turns.length; at++) {
     const turn = turns[(at + round) % turns.length]!;
     const name = TURNS[turn];
-    const measured = await load(system.url, { name, file: files[name] ?? "", ms: durationMs });
+    const measured = await load(side, drivers[name]!, { name, ms: durationMs });
     measurements.push({ round, turn, ...measured });
     process.stderr.write(`${round + 1}/${rounds}  ${turn}: ${measured.perSecond.toFixed(0)} a second\n`);
   }
