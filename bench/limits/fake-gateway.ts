@@ -103,7 +103,7 @@ function pace(): void {
   arrivalsMs = planArrivals({ kind: "poisson", ratePerSecond, durationMs: WARM_UP_MS + ms + 500, seed: 1 });
   arrivalsStartMs = performance.now();
   let taken = 0;
-  const pacer = new Pacer(arrivalsMs, process.hrtime.bigint(), (due) => {
+  const pacer = new Pacer(arrivalsMs, arrivalsStartMs, (due) => {
     waiting += due - taken;
     taken = due;
     queueFlush();

@@ -8,7 +8,7 @@ import { hasWayOut } from "./way-out.ts";
 export type LoadSource<Context> = {
   /** The next request, or undefined: there are no more. */
   next(): LoadRequest<Context> | undefined;
-  /** Hears of every answer, whatever its status; the body is borrowed. */
+  /** Hears of every answer, whatever its status; the answer is borrowed. */
   onAnswer(context: Context, answer: HttpAnswer): void;
 };
 
@@ -143,14 +143,17 @@ class Load<Context> implements LaneOwner<Context> {
     const { thinkMs = 0, source } = this.#options;
     if (thinkMs > 0 && !isFresh && this.#isOpen) return lane.rest(thinkMs);
     const request = this.#isOpen ? source.next() : undefined;
-    if (request !== undefined) return lane.send(request);
+    if (request !== undefined) {
+      const nowMs = performance.now();
+      return lane.send(request, nowMs, nowMs);
+    }
     lane.end();
     if (this.#isOpen) this.stop();
   }
 
-  onAnswer(context: Context, answer: HttpAnswer, sentMs: number): void {
+  onAnswer(context: Context, answer: HttpAnswer, fromMs: number): void {
     this.#lastAnswerMs = performance.now();
-    this.#latency.record(this.#lastAnswerMs - sentMs);
+    this.#latency.record(this.#lastAnswerMs - fromMs);
     this.#answers += 1;
     this.#options.source.onAnswer(context, answer);
   }

@@ -15,14 +15,18 @@ export type LaneOwner<Context> = {
   readonly answerTimeoutMs: number;
   /** The lane is connected and waits for `send` or `end`; `isFresh`: its connection is new. */
   onFree(lane: Lane<Context>, isFresh: boolean): void;
-  onAnswer(context: Context, answer: HttpAnswer, sentMs: number): void;
-  /** Something went wrong; where a request was under way, it has no answer that counts. */
-  onFault(text: string, context: Context | undefined): void;
+  /** `fromMs` is that of `send`; the answer is borrowed. */
+  onAnswer(context: Context, answer: HttpAnswer, fromMs: number): void;
+  /** Something went wrong; where a request was under way, since `fromMs`, it has no answer that counts. */
+  onFault(text: string, fromMs: number | undefined): void;
   onReopen(): void;
   onEnd(): void;
 };
 
 const RECONNECT_AFTER_MS = 20;
+
+/** What sockets read into, each until its bytes were looked at: a buffer for each read would cost more than reading. */
+const RECEIVED = Buffer.allocUnsafeSlow(64 * 1024);
 
 /** One connection after another, one request in flight at most. */
 export class Lane<Context> {
@@ -30,9 +34,10 @@ export class Lane<Context> {
   readonly #target: LoadTarget;
   #socket: Socket | undefined;
   #reader = new HttpAnswerReader();
-  #request: { readonly context: Context } | undefined;
+  #request: LoadRequest<Context> | undefined;
   #isConnected = false;
   #sentMs = 0;
+  #fromMs = 0;
   isEnded = false;
 
   constructor(owner: LaneOwner<Context>, target: LoadTarget) {
@@ -42,16 +47,20 @@ export class Lane<Context> {
 
   open(): void {
     if (!this.#owner.isOpen) return this.end();
-    const socket = connect({ ...this.#target, noDelay: true });
+    const onread = {
+      buffer: RECEIVED,
+      callback: (bytes: number): boolean => {
+        if (this.#socket === socket) this.#receive(bytes);
+        return true;
+      },
+    };
+    const socket = connect({ ...this.#target, noDelay: true, onread });
     this.#socket = socket;
     this.#reader = new HttpAnswerReader();
     socket.on("connect", () => {
       if (this.#socket !== socket) return;
       this.#isConnected = true;
       this.#owner.onFree(this, true);
-    });
-    socket.on("data", (chunk: Buffer) => {
-      if (this.#socket === socket) this.#receive(chunk);
     });
     socket.on("error", (error) => this.#lost(socket, error.message));
     socket.on("close", () => this.#lost(socket, "the connection was closed"));
@@ -62,12 +71,13 @@ export class Lane<Context> {
     return this.#isConnected && this.#request === undefined && !this.isEnded;
   }
 
-  /** Sends on a free lane. */
-  send({ bytes, context }: LoadRequest<Context>): void {
-    this.#request = { context };
+  /** Sends on a free lane. Times as performance.now() tells them: `nowMs`, and from when the owner counts how long the answer takes. */
+  send(request: LoadRequest<Context>, nowMs: number, fromMs: number): void {
+    this.#request = request;
     this.#reader.expect();
-    this.#sentMs = performance.now();
-    this.#socket?.write(bytes);
+    this.#sentMs = nowMs;
+    this.#fromMs = fromMs;
+    this.#socket?.write(request.bytes);
   }
 
   /** Is free again after a while, unless its connection is lost before: then when it has another. */
@@ -96,10 +106,10 @@ export class Lane<Context> {
     this.#lost(this.#socket, `no answer within ${Math.round(waitedMs)} ms`);
   }
 
-  #receive(chunk: Buffer): void {
-    let answer: HttpAnswer | undefined;
+  #receive(bytes: number): void {
+    let answer: ReturnType<HttpAnswerReader["push"]>;
     try {
-      answer = this.#reader.push(chunk);
+      answer = this.#reader.push(RECEIVED, bytes);
     } catch (error) {
       if (this.#socket !== undefined) this.#lost(this.#socket, String(error));
       return;
@@ -107,9 +117,9 @@ export class Lane<Context> {
     if (answer === undefined || this.#request === undefined) return;
     const { context } = this.#request;
     this.#request = undefined;
-    const isLast = /\r\nconnection: close/i.test(answer.head);
+    const { isLast } = answer;
     if (isLast) this.#close();
-    this.#owner.onAnswer(context, answer, this.#sentMs);
+    this.#owner.onAnswer(context, answer, this.#fromMs);
     if (isLast) this.#reopen();
     else this.#owner.onFree(this, false);
   }
@@ -121,7 +131,7 @@ export class Lane<Context> {
     const request = this.#request;
     this.#request = undefined;
     this.#close();
-    if (request !== undefined) this.#owner.onFault(`${reason} (request under way)`, request.context);
+    if (request !== undefined) this.#owner.onFault(`${reason} (request under way)`, this.#fromMs);
     else if (reason !== "the connection was closed") {
       this.#owner.onFault(`${reason} (port ${remotePort ?? "none"})`, undefined);
     }

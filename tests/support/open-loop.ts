@@ -27,8 +27,6 @@ export type OpenLoopOptions<Context> = {
 
 export type OpenLoopResult = LoadResult & { readonly openLoop: OpenLoopReport };
 
-type Due<Context> = { readonly dueMs: number; readonly context: Context };
-
 const ANSWER_TIMEOUT_MS = 30_000;
 const CHECK_EVERY_MS = 250;
 const CONNECT_TIMEOUT_MS = 10_000;
@@ -53,10 +51,10 @@ export async function runOpenLoad<Context>(options: OpenLoopOptions<Context>): P
   return load.run();
 }
 
-class OpenLoad<Context> implements LaneOwner<Due<Context>> {
+class OpenLoad<Context> implements LaneOwner<Context> {
   readonly answerTimeoutMs: number;
   readonly #options: OpenLoopOptions<Context>;
-  readonly #lanes: Lane<Due<Context>>[];
+  readonly #lanes: Lane<Context>[];
   readonly #account: OpenLoopAccount;
   readonly #latency = new LatencyHistogram();
   readonly #connected = Promise.withResolvers<void>();
@@ -99,8 +97,7 @@ class OpenLoad<Context> implements LaneOwner<Due<Context>> {
     }, CHECK_EVERY_MS);
     this.#startMs = performance.now() + LEAD_MS;
     const lastMs = this.#startMs + (arrivalsMs.at(-1) ?? 0);
-    const startNs = process.hrtime.bigint() + BigInt(LEAD_MS * 1e6);
-    const pacer = new Pacer(arrivalsMs, startNs, (due) => {
+    const pacer = new Pacer(arrivalsMs, this.#startMs, (due) => {
       this.#due = Math.min(due, this.#planned);
       this.#send();
     });
@@ -126,13 +123,13 @@ class OpenLoad<Context> implements LaneOwner<Due<Context>> {
     return this.#isOpen;
   }
 
-  onFree(_lane: Lane<Due<Context>>, isFresh: boolean): void {
+  onFree(_lane: Lane<Context>, isFresh: boolean): void {
     if (isFresh) this.#opened += 1;
     if (this.#opened === this.#lanes.length) this.#connected.resolve();
     this.#send();
   }
 
-  onAnswer({ dueMs, context }: Due<Context>, answer: HttpAnswer): void {
+  onAnswer(context: Context, answer: HttpAnswer, dueMs: number): void {
     this.#lastAnswerMs = performance.now();
     const latencyMs = this.#lastAnswerMs - dueMs;
     this.#answers += 1;
@@ -143,11 +140,10 @@ class OpenLoad<Context> implements LaneOwner<Due<Context>> {
     this.#countEnd();
   }
 
-  onFault(text: string, request: Due<Context> | undefined): void {
+  onFault(text: string, dueMs: number | undefined): void {
     this.#faults += 1;
     if (this.#firstFaults.length < FAULTS_KEPT) this.#firstFaults.push(text);
-    if (request === undefined) return;
-    const { dueMs } = request;
+    if (dueMs === undefined) return;
     this.#account.ended({ dueMs: dueMs - this.#startMs, latencyMs: performance.now() - dueMs, status: undefined });
     this.#countEnd();
   }
@@ -177,12 +173,13 @@ class OpenLoad<Context> implements LaneOwner<Due<Context>> {
       if (request === undefined) return this.#stop();
       const dueMs = this.#startMs + this.#options.arrivalsMs[this.#left]!;
       this.#left += 1;
-      this.#account.sent(Math.max(0, performance.now() - dueMs));
-      lane.send({ bytes: request.bytes, context: { dueMs, context: request.context } });
+      const nowMs = performance.now();
+      this.#account.sent(Math.max(0, nowMs - dueMs));
+      lane.send(request, nowMs, dueMs);
     }
   }
 
-  #takeFree(): Lane<Due<Context>> | undefined {
+  #takeFree(): Lane<Context> | undefined {
     for (let tried = 0; tried < this.#lanes.length; tried++) {
       const lane = this.#lanes[this.#nextLane++ % this.#lanes.length]!;
       if (lane.isFree) return lane;

@@ -1,17 +1,21 @@
-/** The thread of a pacer: sleeps until the next arrival, and tells how many are due. */
+/** The thread of a pacer: sleeps until the next arrival that its owner does not see by itself, and calls. */
 import { parentPort, workerData } from "node:worker_threads";
-import type { PacerData } from "./pacer.ts";
+import { LOOK_EVERY_MS, PACE, type PacerData } from "./pacer.ts";
 
-const { arrivalsMs, startNs } = workerData as PacerData;
-const never = new Int32Array(new SharedArrayBuffer(4));
-const nowMs = (): number => Number(process.hrtime.bigint() - startNs) / 1e6;
+const { arrivalsMs, startNs, pace } = workerData as PacerData;
+/** What performance.now() is at the start. */
+const startMs = performance.now() + Number(startNs - process.hrtime.bigint()) / 1e6;
 
+let wokenMs = -Infinity;
 for (let due = 0; due < arrivalsMs.length;) {
-  const leftMs = arrivalsMs[due]! - nowMs();
-  if (leftMs > 0) Atomics.wait(never, 0, 0, leftMs);
-  const now = nowMs();
-  const before = due;
-  while (due < arrivalsMs.length && arrivalsMs[due]! <= now) due++;
-  // No window's postMessage: its second argument would be a transfer list.
-  if (due > before) parentPort?.postMessage(due, []);
+  const wakeMs = Math.max(startMs + arrivalsMs[due]!, wokenMs + LOOK_EVERY_MS);
+  const leftMs = wakeMs - performance.now();
+  if (leftMs > 0) Atomics.wait(pace, PACE.idle, 0, leftMs);
+  wokenMs = performance.now();
+  const seen = Atomics.load(pace, PACE.seen);
+  for (due = seen; due < arrivalsMs.length && startMs + arrivalsMs[due]! <= wokenMs;) due++;
+  if (due === seen) continue;
+  Atomics.store(pace, PACE.due, due);
+  // Who is called and has not come yet will see these, too. No window's postMessage: its second argument would be a transfer list.
+  if (Atomics.exchange(pace, PACE.called, 1) === 0) parentPort?.postMessage(undefined, []);
 }
