@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { Agent, type IncomingMessage, request as httpRequest } from "node:http";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import type { Exchange } from "./exchange.ts";
 import { HotLane } from "./hot-lane.ts";
@@ -196,19 +197,89 @@ test("what comes behind a request is node's once that is answered", async () => 
   expect(bytes.held).toBe(0);
 });
 
-test("whoever sends on and on behind a request is not read on and on", async () => {
-  const { served, others, bytes, open } = await start({ bytesMax: 1e9 });
+/** What the lane keeps of one connection at most, in bytes: 64 KiB, or less and the next piece of at most 64 KiB. */
+const KEPT_BYTES_MAX = 128 * 1024;
+
+/** What node reads ahead of a connection that is paused, in bytes: less than its mark of 64 KiB, and a piece. */
+const AHEAD_BYTES_MAX = 128 * 1024;
+
+/** The most bytes that are held from now on, beyond those that are. */
+function watchHeld(bytes: ByteBound): () => number {
+  const before = bytes.held;
+  let held = before;
+  let most = 0;
+  Object.defineProperty(bytes, "held", {
+    get: () => held,
+    set: (to: number) => {
+      held = to;
+      most = Math.max(most, to - before);
+    },
+  });
+  return () => most;
+}
+
+/** Writes a piece so often, each to be read by itself, until the other side takes no more; the most that node read ahead meanwhile. */
+async function flood(socket: Socket, { lane, piece, times }: { lane: HotLane; piece: string; times: number }) {
+  let ahead = 0;
+  for (let i = 0; i < times; i++) {
+    const isTaken = socket.write(piece);
+    const drained = isTaken || (await Promise.race([once(socket, "drain"), sleep(300, "stuck")])) !== "stuck";
+    await new Promise(setImmediate);
+    for (const { socket: own } of lane.connections) ahead = Math.max(ahead, own.readableLength);
+    if (!drained) break;
+  }
+  return ahead;
+}
+
+const LONG = request("x".repeat(60_000));
+const HUGE = request("x".repeat(90_000));
+
+test.each<{ readonly what: string; readonly first: string; readonly piece: string; readonly kept: number }>([
+  { what: "a head without an end", first: LONG.slice(0, 40), piece: `X-A: ${"a".repeat(900)}\r\n`, kept: 0 },
+  { what: "a large head", first: request("{}", `X-A: ${"a".repeat(5_000)}\r\n`), piece: "x", kept: 0 },
+  { what: "a large body", first: HUGE.slice(0, -90_000), piece: "x".repeat(900), kept: 0 },
+  { what: "a body in small pieces", first: LONG.slice(0, -60_000), piece: "x", kept: LONG.length - 60_000 },
+  { what: "a body all but its end", first: LONG.slice(0, -1), piece: "", kept: LONG.length - 1 },
+])("of a slow client the lane keeps one piece at most: $what", async ({ first, piece, kept }) => {
+  const { lane, others, bytes, open } = await start({ bytesMax: 1e9 });
   const { socket } = open();
-  socket.write(request("{}"));
-  await expect.poll(() => served.length).toBe(1);
-  const flood = Buffer.alloc(20_000_000, "x");
-  socket.write(flood);
-  await expect.poll(() => bytes.held).toBeGreaterThan(64 * 1024);
-  await new Promise((resolve) => setTimeout(resolve, 100));
-  expect(bytes.held).toBeLessThan(256 * 1024);
-  served[0]!.exchange.send(200, [], "{}");
-  await expect.poll(() => others[0]?.text.length, { timeout: 5000 }).toBe(flood.byteLength);
+  const peak = watchHeld(bytes);
+  socket.write(first);
+  await expect.poll(() => bytes.held + others.length).toBeGreaterThan(0);
+  await flood(socket, { lane, piece, times: 300 });
+  expect(peak()).toBe(kept);
 });
+
+test.each([
+  { state: "waits", pieceBytes: 1_000 },
+  { state: "waits", pieceBytes: 65_000 },
+  { state: "is not taken", pieceBytes: 1_000 },
+  { state: "is not taken", pieceBytes: 65_000 },
+])(
+  "whoever sends on behind a request whose answer $state is not read on and on: pieces of $pieceBytes bytes",
+  async ({ state, pieceBytes }) => {
+    const { lane, served, others, bytes, open } = await start({ bytesMax: 1e9 });
+    const { socket } = open();
+    socket.write(request("{}"));
+    await expect.poll(() => served.length).toBe(1);
+    if (state === "is not taken") {
+      socket.pause();
+      served[0]!.exchange.send(200, [], JSON.stringify("x".repeat(20_000_000)));
+    }
+    const peak = watchHeld(bytes);
+    const ahead = await flood(socket, { lane, piece: "x".repeat(pieceBytes), times: 400 });
+    expect(peak()).toBeGreaterThan(64 * 1024);
+    expect(peak()).toBeLessThanOrEqual(KEPT_BYTES_MAX);
+    expect(ahead).toBeLessThanOrEqual(AHEAD_BYTES_MAX);
+    expect(others).toEqual([]);
+    // Nothing of it is lost.
+    socket.resume();
+    if (state === "waits") served[0]!.exchange.send(200, [], "{}");
+    const sent = socket.bytesWritten - request("{}").length;
+    await expect.poll(() => others[0]?.text.length, { timeout: 5_000 }).toBe(sent);
+    expect(bytes.held).toBe(0);
+  },
+);
 
 test("a client that goes away, or ends its side, is told of once; its answer is nobody's", async () => {
   const { served, gone, lane, bytes, open } = await start();
