@@ -1,5 +1,5 @@
 import { createServer, type RequestListener } from "node:http";
-import type { AddressInfo } from "node:net";
+import type { AddressInfo, Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { type LoadSource, toPostBytes } from "./load-generator.ts";
@@ -60,6 +60,30 @@ test("refusals, failures and broken connections are misses of their kind", async
     faults: 2,
     openLoop: { outcomes: { attained: 2, late: 0, shed: 2, failed: 4 }, attainedShare: 0.25 },
   });
+});
+
+test("connections take turns, those that were closed and opened again too", async () => {
+  const requests = new Map<unknown, number>();
+  const url = await serve((request, response) => {
+    requests.set(request.socket, (requests.get(request.socket) ?? 0) + 1);
+    response.end("x");
+    // In its pause: what was free is lost, and comes again.
+    if (requests.size === 3 && [...requests.values()].every((count) => count === 3)) {
+      setTimeout(() => {
+        for (const socket of requests.keys()) (socket as Socket).destroy();
+      }, 50);
+    }
+  });
+  const arrivalsMs = Float64Array.from({ length: 18 }, (_, i) => i * 20 + (i < 9 ? 0 : 400));
+  const options = { urls: [url], connections: 3, arrivalsMs, deadlineMs: 10_000, source: answered };
+  expect(await runOpenLoad(options)).toMatchObject({ answers: 18, faults: 0, reconnects: 3 });
+  expect([...requests.values()]).toEqual([3, 3, 3, 3, 3, 3]);
+});
+
+test("more requests than the list of free connections holds", async () => {
+  const url = await serve((_request, response) => void response.end("x"));
+  const options = { urls: [url], connections: 2, arrivalsMs: burst(5_000), deadlineMs: 60_000, source: answered };
+  expect(await runOpenLoad(options)).toMatchObject({ answers: 5_000, faults: 0, reconnects: 0 });
 });
 
 test("an abort ends it: what has left is awaited, the rest never leaves", async () => {

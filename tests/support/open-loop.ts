@@ -33,6 +33,8 @@ const CONNECT_TIMEOUT_MS = 10_000;
 /** From the start of the thread that paces to the first arrival. */
 const LEAD_MS = 200;
 const FAULTS_KEPT = 10;
+/** Lanes that were taken from a list before it is cut. */
+const FREE_TAKEN_MAX = 4_096;
 
 /**
  * Drives an open loop: requests leave at their times whatever becomes of those before, and a latency counts from the time at
@@ -67,7 +69,9 @@ class OpenLoad<Context> implements LaneOwner<Context> {
   #planned: number;
   #startMs = 0;
   #lastAnswerMs = 0;
-  #nextLane = 0;
+  /** Lanes from `#takenAt` on are free, the first for the longest time, but for those that were lost since. */
+  readonly #free: Lane<Context>[] = [];
+  #takenAt = 0;
   #opened = 0;
   #answers = 0;
   #faults = 0;
@@ -123,9 +127,15 @@ class OpenLoad<Context> implements LaneOwner<Context> {
     return this.#isOpen;
   }
 
-  onFree(_lane: Lane<Context>, isFresh: boolean): void {
+  onFree(lane: Lane<Context>, isFresh: boolean): void {
     if (isFresh) this.#opened += 1;
     if (this.#opened === this.#lanes.length) this.#connected.resolve();
+    if (this.#takenAt > FREE_TAKEN_MAX) {
+      this.#free.splice(0, this.#takenAt);
+      this.#takenAt = 0;
+    }
+    // One that was lost while it was free is still there.
+    if (!isFresh || !this.#free.includes(lane, this.#takenAt)) this.#free.push(lane);
     this.#send();
   }
 
@@ -179,9 +189,10 @@ class OpenLoad<Context> implements LaneOwner<Context> {
     }
   }
 
+  /** The lane that has been free for the longest time. */
   #takeFree(): Lane<Context> | undefined {
-    for (let tried = 0; tried < this.#lanes.length; tried++) {
-      const lane = this.#lanes[this.#nextLane++ % this.#lanes.length]!;
+    while (this.#takenAt < this.#free.length) {
+      const lane = this.#free[this.#takenAt++]!;
       if (lane.isFree) return lane;
     }
     return undefined;
