@@ -34,7 +34,7 @@ const DENSE_MS = 8;
  *
  * A call costs as much as a request. So where arrivals are dense (8,000 a second) their owner's own thread looks, and sleeps from look
  * to look: what comes meanwhile, answers too, is seen up to `LOOK_EVERY_MS` late, and awakenings are shared, here and at those whom it
- * loads. A latency is too long by as much, never too short.
+ * loads. A latency is told too long by up to twice as much, never too short.
  */
 export class Pacer {
   readonly #worker: Worker;
