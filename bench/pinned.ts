@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { delimiter, join } from "node:path";
 import { nameOf } from "./process-usage.ts";
@@ -7,7 +7,7 @@ import type { SideRow } from "./side.ts";
 
 /**
  * A side whose processes stay on one core each, as an operator would place them with `taskset` or a static CPU manager. `coreOf` has
- * the name of a process: the one that it was given, or else its program's.
+ * the name of a process, the one that it was given, or else its program's, and counts the cores that this process may use, from 0.
  */
 export function pinned(row: SideRow, coreOf: (name: string) => number): SideRow {
   return {
@@ -16,12 +16,16 @@ export function pinned(row: SideRow, coreOf: (name: string) => number): SideRow 
     settings: `${row.settings}; each process pinned to a core (taskset)`,
     missing: () => row.missing() || unpinnable(),
     start: async (model) => {
-      const side = await row.start(model);
+      await using own = new AsyncDisposableStack();
+      const side = own.use(await row.start(model));
+      const cores = usableCores();
       for (const process of side.processes()) {
-        const core = String(coreOf(nameOf(process)));
+        const core = String(cores[coreOf(nameOf(process))]);
         // Threads that come later inherit it.
         execFileSync("taskset", ["--all-tasks", "--cpu-list", "--pid", core, String(process.pid)], { stdio: "ignore" });
       }
+      // From here on it is the caller's to end.
+      own.move();
       return side;
     },
   };
@@ -31,4 +35,13 @@ function unpinnable(): string {
   if (availableParallelism() < 2) return "one core: there is nothing to choose";
   const folders = (process.env["PATH"] ?? "").split(delimiter);
   return folders.some((folder) => existsSync(join(folder, "taskset"))) ? "" : "taskset (util-linux) is missing";
+}
+
+/** The numbers of the cores that this process may use, which need not begin at 0 ("2-3,8"). */
+function usableCores(): number[] {
+  const [, list = ""] = /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
+  return list.split(",").flatMap((range) => {
+    const [from = 0, to = from] = range.split("-").map(Number);
+    return Array.from({ length: to - from + 1 }, (_, i) => from + i);
+  });
 }

@@ -1,6 +1,10 @@
+import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { threadCpuMsOf } from "../tests/support/process-tree.ts";
+import { threadCpuMsOf, type TreeProcess } from "../tests/support/process-tree.ts";
 import { temporaryFolder } from "../tests/support/temporary-folder.ts";
+import { PEERS, REFERENCE } from "./peers/peers.ts";
+import { pinned } from "./pinned.ts";
+import type { Side } from "./side.ts";
 import { millrace } from "./sides.ts";
 import { serveModel } from "./workloads.ts";
 
@@ -26,4 +30,22 @@ test("a side tells what its worker has run, by the clock and by the processor ti
 
 test("a thread that is not there has no processor time, not 0", () => {
   expect(() => threadCpuMsOf(process.pid, "nobody")).toThrow("no thread named nobody");
+});
+
+test("a pinned side has each process on one core; one that cannot be pinned leaves none behind", async () => {
+  await using folder = await temporaryFolder();
+  const served = await serveModel("small", folder.path);
+  const plain = PEERS.find(({ name }) => name === REFERENCE)!;
+  {
+    await using side = await pinned(plain, () => 0).start(served);
+    const cores = side.processes().map(({ pid }) => {
+      return /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
+    });
+    expect(cores.length).toBeGreaterThan(0);
+    for (const core of cores) expect(core).toMatch(/^\d+$/);
+  }
+  let started: Side | undefined;
+  const watched = { ...plain, start: async (model: typeof served) => (started = await plain.start(model)) };
+  await expect(pinned(watched, () => Infinity).start(served)).rejects.toThrow("taskset");
+  expect(started!.processes()).toEqual<TreeProcess[]>([]);
 });

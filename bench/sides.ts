@@ -34,7 +34,8 @@ export function millrace(gateways: number, workers: number, variant: MillraceVar
       const models = maxBatchSize === undefined ? repository : own.use(await temporaryFolder()).path;
       if (maxBatchSize !== undefined) {
         await cp(dirname(dirname(file)), join(models, name), { recursive: true });
-        await writeFile(join(models, name, "model.yaml"), `max_batch_size: ${maxBatchSize}\n`);
+        // What a model says of itself must not get lost: with a file of its own this fails.
+        await writeFile(join(models, name, "model.yaml"), `max_batch_size: ${maxBatchSize}\n`, { flag: "wx" });
       }
       const system = own.use(await DevSystem.start({ models, gateways, workers, args }));
       const admins = Object.entries(system.addresses)
