@@ -142,6 +142,7 @@ test("what a second shows is what /metrics tells of that second", async () => {
         apart.push(compare(column, [shown[column]!, quantileOf(before, after, q)]));
       for (const stage of ["broker_queue", "batch_wait", "compute", "network"]) {
         const labels = { model: "perceptron", stage };
+        expect(sumOf(after, `${STAGE}_sum`, labels), `${stage} since the start`).toBeGreaterThan(0);
         const sum = sumOf(after, `${STAGE}_sum`, labels) - sumOf(before, `${STAGE}_sum`, labels);
         apart.push(compare(stage, [shown[stage]!, (1000 * sum) / requests]));
       }
@@ -150,6 +151,7 @@ test("what a second shows is what /metrics tells of that second", async () => {
       const busyS = ([from, to]: readonly (readonly MetricSample[])[]): number =>
         sumOf(to!, "millrace_broker_busy_seconds_total", ofModel) -
         sumOf(from!, "millrace_broker_busy_seconds_total", ofModel);
+      expect(sumOf(after, "millrace_broker_busy_seconds_total", ofModel)).toBeGreaterThan(0);
       apart.push(compare("busy", [shown["busy"]! / shown["ok"]!, busyS([before, after]) / requests]));
       expect(shown["slots"]).toBe(sumOf(after, "millrace_broker_model_slots", ofModel));
       compared++;
