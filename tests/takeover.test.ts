@@ -154,6 +154,7 @@ test(
     await using _worker = await startWorker({ broker: elsewhere.addresses["workers"]!, models: folder.path });
     const change = await gateway.log.waitFor(/requests go to this broker/, { from });
     expect(change).toContain(elsewhere.addresses["gateways"]);
+    expect(change).toContain(`${brokers[used]!.addresses["gateways"]} has no workers`);
     const answer = await infer(gateway.addresses["http"]!, "device", { x: elements("FP32", [1, 2], [3, 1]) });
     // As the device is documented to answer (docs/model-repository.md).
     expect(answer["y"]!.data).toEqual([2 - 5 * 3, 4 - 3 * 3]);

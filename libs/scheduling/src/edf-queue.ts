@@ -107,7 +107,7 @@ export class EdfQueue<T extends Queued> {
     this.insert(entry);
   }
 
-  /** Takes in an entry that has its number from another queue, and stands there too. */
+  /** Takes in an entry that has its number from another queue: it stands there too, or for the head of that queue. */
   insert(entry: T): void {
     this.#rows += entry.rows;
     this.#length++;

@@ -51,6 +51,8 @@ export class BrokerInference implements Inference {
   readonly #routes = new Map<string, MessageOf<"ROUTES">["models"]>();
   /** Since when no broker takes new requests; these wait for one, as long as `brokerWaitMs` says. */
   #bereftAtMs = performance.now();
+  /** Where new requests went last. */
+  #used = "";
   #wasReady = false;
   #flushQueued = false;
   #deadlineTimer: NodeJS.Timeout | undefined;
@@ -178,7 +180,11 @@ export class BrokerInference implements Inference {
       this.#bereftAtMs = performance.now();
       return;
     }
-    this.#options.logger.info({ address: broker }, "requests go to this broker");
+    const before = this.#routes.get(this.#used);
+    // Where its session is open, nothing else in the log tells why it was left.
+    const why = before === undefined || isServing(before) ? {} : { reason: `${this.#used} has no workers` };
+    this.#used = broker;
+    this.#options.logger.info({ address: broker, ...why }, "requests go to this broker");
     this.#takeRoutes(broker);
     // Its workers come one by one, as this gateway has.
     this.#settleTimer = setTimeout(() => {
@@ -211,10 +217,7 @@ export class BrokerInference implements Inference {
       case "ROUTES":
         this.#routes.set(broker, message.models);
         this.#takeRoutes(broker);
-        return this.#links.told(
-          broker,
-          message.models.some(({ workers }) => workers > 0),
-        );
+        return this.#links.told(broker, isServing(message.models));
       case "TOTALS":
         return this.#totals.told(broker, message, Date.now());
       case "DRAIN":
@@ -256,6 +259,10 @@ export class BrokerInference implements Inference {
       logger.error({ ...id, error: again }, "a request is left without an answer, by a defect");
     }
   }
+}
+
+function isServing(models: MessageOf<"ROUTES">["models"]): boolean {
+  return models.some(({ workers }) => workers > 0);
 }
 
 function hello(instance: string): Content<"HELLO"> {
