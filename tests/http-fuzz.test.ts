@@ -13,7 +13,7 @@ import { byShare, IS_FULL } from "./support/test-share.ts";
 const REQUESTS = byShare(20_000, 2_000_000);
 const SEED = Number(process.env["FUZZ_SEED"] ?? 1);
 const CONNECTIONS = 16;
-/** How much memory may grow in ten minutes; only a long run can tell: V8 goes on compiling what is rare for a million requests. */
+/** How much memory may grow in ten minutes; only a long run can tell. */
 const GROWTH_PERCENT_MAX = 1;
 /** Between them, with nothing in flight, memory is read. */
 const PARTS = 60;
@@ -74,8 +74,9 @@ test(
           .map(([name, count]) => `${count}\t${name}`)
           .join("\n"),
       );
-    const [heap, resident] = [slopeOf("heap", samples), slopeOf("resident", samples)];
-    console.log(`gateway's memory after warm-up: ${JSON.stringify({ heap, resident })}`);
+    const [heap, code] = [slopeOf("heap", samples), slopeOf("code", samples)];
+    const resident = slopeOf("resident", samples);
+    console.log(`gateway's memory after warm-up: ${JSON.stringify({ heap, code, resident })}`);
     expect(report.faults).toEqual([]);
     // Each was answered because of what it was, and not because the machine was busy.
     const busy = ["429", "503", "504"].reduce((sum, status) => sum + (report.statuses.get(status) ?? 0), 0);

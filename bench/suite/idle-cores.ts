@@ -5,8 +5,8 @@ export type IdleCores = "awake" | "halting";
 
 /**
  * Keeps idle cores from halting as long as a scope lasts, by the kernel's interface for it, which cyclictest uses too
- * (https://docs.kernel.org/power/pm_qos_interface.html): in a virtual machine a core that has halted is back after tenths of a
- * millisecond, now and then after several, and a request wakes a thread a dozen times. `state` is "halting" where the
+ * (https://docs.kernel.org/power/pm_qos_interface.html): in a virtual machine it takes a while until a core that has halted is
+ * back, and a request wakes threads a dozen times. `state` is "halting" where the
  * system does not allow it: that takes Linux with a driver for idle cores (without one they halt whatever is asked for), its device and
  * the right to write to it.
  */

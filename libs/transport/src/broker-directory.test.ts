@@ -142,13 +142,15 @@ test("workers that come back within the wait, or a session that begins anew, mak
   expect(anew.waited(anew.told(A, false)[0])).toEqual([{ type: "use", address: B }]);
 });
 
-test("of several successors one that has workers comes first, if it is listed or none is", () => {
+test("of several successors one that has workers comes first, a listed one of these", () => {
   const subject = Subject.with(A, B, C);
   subject.told(C, true);
   expect(subject.link("lost", A)).toEqual([{ type: "use", address: C }, { type: "poll" }]);
+  // A list of brokers that nobody works for is no reason to leave it.
   for (let poll = 0; poll < 3; poll++) subject.poll(listed(B));
-  expect(subject.directory.inUse).toBe(B);
-  expect(subject.waited(subject.told(B, false)[0])).toEqual([]);
+  expect(subject.directory.inUse).toBe(C);
+  expect(subject.told(B, true)).toEqual([{ type: "use", address: B }]);
+  expect(subject.waited(subject.told(B, false)[0])).toEqual([{ type: "use", address: C }]);
 });
 
 test("a name that gives nothing keeps what it had, and is told of once until it is back", () => {
@@ -250,8 +252,10 @@ test("whatever happens: what is wanted is connected, a session is never cut, and
         expect(used).toBe(subject.directory.inUse);
         expect(active.length > 0).toBe(used !== undefined);
         if (used !== undefined) expect(active).toContain(used);
-        const isBetter = active.some((at) => wanted.includes(at) && services.get(at) === "serving");
+        const isBetter = active.some((at) => services.get(at) === "serving");
         if (isBetter && used !== undefined) expect(services.get(used)).not.toBe("barren");
+        const isLeft = used !== usedBefore && active.includes(usedBefore ?? "");
+        if (isLeft && services.get(usedBefore!) === "serving") expect(services.get(used!)).toBe("serving");
         const isStillGood = wasGood && wanted.includes(usedBefore!) && active.includes(usedBefore!);
         if (isStillGood && !(isBetter && services.get(usedBefore!) === "barren")) expect(used).toBe(usedBefore);
       }

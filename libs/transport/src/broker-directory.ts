@@ -60,7 +60,7 @@ type Entry = {
  * - A name that is not resolved keeps the addresses that it had.
  * - The broker in use stays in use until it is lost, drains, or is not listed any more while another one is. Its successor is a
  *   listed one before one that is not, among these one that has workers, and among these the one whose session has been open for
- *   longest.
+ *   longest. A list that has only brokers without workers counts for nothing beside one that has some.
  * - A broker in use that has had no workers for three seconds gives way to one that could succeed it and has some. At once would
  *   be too early: while workers restart, brokers hear of each of them at slightly different times.
  */
@@ -158,8 +158,9 @@ export class BrokerDirectory {
   #choose(): DirectoryAction[] {
     const active = [...this.#entries].filter(([, { link }]) => link === "active");
     const listed = active.filter(([, entry]) => isListed(entry));
-    const candidates = listed.length > 0 ? listed : active;
-    const serving = candidates.filter(([, { service }]) => service === "serving");
+    const isBetter = listed.some(isServing) || !active.some(isServing);
+    const candidates = listed.length > 0 && isBetter ? listed : active;
+    const serving = candidates.filter(isServing);
     const current = candidates.find(([address]) => address === this.inUse);
     if (current !== undefined && (current[1].service !== "barren" || serving.length === 0)) return [];
     const successors = serving.length > 0 ? serving : candidates;
@@ -168,6 +169,10 @@ export class BrokerDirectory {
     this.inUse = address;
     return [{ type: "use", address }];
   }
+}
+
+function isServing([, { service }]: readonly [string, Entry]): boolean {
+  return service === "serving";
 }
 
 function isListed({ absentPolls }: Entry): boolean {
