@@ -1,8 +1,8 @@
 /**
  * Preloaded into the processes of a system (see `memoryProbeEnvironment`), it collects all garbage for whoever connects to its
  * socket, and tells what is left. `resident` is all memory but for pages that V8 holds ready for its heap: between none and 60 MB,
- * as the young generation grows and shrinks with the load. `code` is what V8 has compiled, and `heap` the rest of what is used: in
- * millions of requests what is rare comes often enough to be compiled.
+ * as the young generation grows and shrinks with the load. `code` is the part of `heap` that V8 has compiled: in
+ * millions of requests what is rare comes often enough for that.
  */
 import { createServer } from "node:net";
 import { join } from "node:path";
@@ -24,9 +24,7 @@ if (isMainThread && folder !== undefined && name !== undefined) {
       .filter(({ space_name }) => COMPILED.test(space_name))
       .reduce((sum, { space_used_size }) => sum + space_used_size, 0);
     socket.on("error", () => {});
-    socket.end(
-      JSON.stringify({ rss, resident: rss - heapTotal + heapUsed, heap: heapUsed - code, code, arrayBuffers }),
-    );
+    socket.end(JSON.stringify({ rss, resident: rss - heapTotal + heapUsed, heap: heapUsed, code, arrayBuffers }));
   });
   server.listen(join(folder, name));
   server.unref();
