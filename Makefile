@@ -43,7 +43,7 @@ fuzz: install ## two million hostile HTTP requests, every answer checked, the ga
 conformance: install ## tritonclient, perf_analyzer and schemathesis against a live system, and MLServer against millrace check; Python 3.11, Debian's libb64-0d; SUITES=tritonclient
 	npx --no-install node tests/conformance/run.ts $(SUITES)
 
-bench: install ## Millrace beside its peers and the machine's limits, some 25 minutes; raw results in bench/results
+bench: install ## Millrace beside its peers and the machine's limits, about half an hour; raw results in bench/results
 	npx --no-install node bench/run.ts $(BENCH_FLAGS)
 
 suite: install ## the scheduler's suite on simulated devices, live, against its simulator; SUITE_FLAGS="--only B4 --workers 1,8"

@@ -165,7 +165,8 @@ export class BrokerInference implements Inference {
     for (const { broker, message } of cancels) this.#links.send(broker, message);
     this.#answer(endings);
     const outageMs = this.#links.inUse === undefined ? nowMs - this.#bereftAtMs : 0;
-    if (outageMs > BROKER_RETURN_MS) this.#answer(this.#pending.refuseUnsent(outageMs, this.unreadyReason()));
+    if (outageMs > BROKER_RETURN_MS && this.#pending.hasUnsent)
+      this.#answer(this.#pending.refuseUnsent(outageMs, this.unreadyReason()));
     if (this.#pending.size === 0) {
       clearInterval(this.#deadlineTimer);
       this.#deadlineTimer = undefined;
