@@ -60,9 +60,24 @@ test("a stable life clears the count of crashes", () => {
     [3, DUE],
     [4, CRASHED],
     [5, DUE],
+    [6, REPORTED],
     [5 + RESTART.stableMs, CRASHED],
   );
   expect(state).toEqual({ kind: "backoff", crashes: 1, everReady: true });
+});
+
+test("a child that takes long to die while it starts is given up, too, and its back-off grows", () => {
+  const long = RESTART.stableMs;
+  const { state, actions } = play(
+    [0, DUE],
+    [long, CRASHED],
+    [long, DUE],
+    [2 * long, CRASHED],
+    [2 * long, DUE],
+    [3 * long, CRASHED],
+  );
+  expect(state).toEqual({ kind: "stopped" });
+  expect(actions.flatMap((action) => (action.type === "wait" ? [action.afterMs] : []))).toEqual([100, 200]);
 });
 
 test("readiness is announced once", () => {

@@ -48,7 +48,7 @@ export type ChildAction =
 export const RESTART = {
   backoffMsMin: 100,
   backoffMsMax: 5_000,
-  /** A life at least this long clears the count of crashes. */
+  /** A life at least this long clears the count of crashes, if it was ready in it: whoever loads for long and dies each time is not stable. */
   stableMs: 2_000,
   /** A child that was never ready is given up at this many crashes. */
   startsMax: 3,
@@ -113,7 +113,8 @@ function exited(state: ChildState, exit: ChildExit, nowMs: number): Step {
   }
   if (state.kind !== "starting" && state.kind !== "ready") return { state, actions: [] };
   const lifeMs = nowMs - state.spawnedMs;
-  const crashes = lifeMs >= RESTART.stableMs ? 1 : state.crashes + 1;
+  const wasStable = state.kind === "ready" && lifeMs >= RESTART.stableMs;
+  const crashes = wasStable ? 1 : state.crashes + 1;
   const ended = `${describeExit(exit)} after ${toSeconds(lifeMs)}`;
   if (!state.everReady && (crashes >= RESTART.startsMax || exit.code === RESTART.optionExitCode)) {
     const times = crashes === 1 ? "" : ` (${crashes} times in a row)`;
