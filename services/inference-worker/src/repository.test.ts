@@ -145,12 +145,33 @@ test("links are followed wherever they lead, as in a Kubernetes volume", async (
   await symlink("nowhere", join(dir, "lost"));
   await mkdir(join(dir, "half/1"), { recursive: true });
   await symlink("nowhere", join(dir, "half/1/model.onnx"));
+  await mkdir(join(dir, "gone/1"), { recursive: true });
+  await writeFile(join(dir, "gone/1/model.onnx"), "");
+  await symlink("nowhere", join(dir, "gone/02"));
+  await symlink("nowhere", join(dir, "gone/notes"));
   expect(await summarize(dir)).toEqual({
+    "gone/1": "gone/1/model.onnx",
+    "gone/2": "is a link that leads nowhere",
     "half/1": "cannot be read: it does not exist",
     "linked/1": "linked.onnx",
     "lost/1": "is a link that leads nowhere",
     "m/1": "m/1/model.onnx",
     "plain/1": "plain/1/model.onnx",
+  });
+});
+
+test("a manifest that is a link to nowhere is no manifest that is missing: its model does not serve without it", async () => {
+  const dir = await folder({ "m/1/model.onnx": "" });
+  await symlink("nowhere", join(dir, "m/model.yaml"));
+  expect(await summarize(dir)).toEqual({ "m/1": "m/model.yaml: is a link that leads nowhere" });
+});
+
+test("what cannot be looked at says why: a link in a circle is none that leads nowhere", async () => {
+  const dir = await folder({ "good/1/model.onnx": "" });
+  await symlink("circle", join(dir, "circle"));
+  expect(await summarize(dir)).toEqual({
+    "circle/1": expect.stringMatching(/^cannot be read: ELOOP/),
+    "good/1": "good/1/model.onnx",
   });
 });
 

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { open, readdir, readFile, stat } from "node:fs/promises";
+import { lstat, open, readdir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { compareVersions } from "@millrace/protocol";
 import { OptionError } from "@millrace/runtime";
@@ -16,6 +16,8 @@ const VERSION_PATTERN = /^[0-9]{1,18}$/;
 const BARE_VERSION = "1";
 
 const ONNX_SUFFIX = ".onnx";
+
+const NOWHERE = "is a link that leads nowhere";
 
 /** One version of a model, as its files are found. Loading may still fail: a file that is not ONNX is found all the same. */
 export type RepositoryModel = {
@@ -41,11 +43,11 @@ type Candidate = {
   readonly fault: string;
 };
 
-/** The names in a folder; `broken` are links that lead nowhere. */
+/** The names in a folder; `broken`: why it cannot be told what they are, such as links that lead nowhere. */
 type Listing = {
   readonly files: readonly string[];
   readonly folders: readonly string[];
-  readonly broken: readonly string[];
+  readonly broken: ReadonlyMap<string, string>;
 };
 
 /** A model as far as it is known when it turns out that it cannot serve. */
@@ -74,8 +76,8 @@ export async function scanRepository(modelsDir: string): Promise<RepositoryModel
     models.push(await resolveModel({ modelsDir, name, manifest: DEFAULT_MANIFEST, candidate, folder: "" }));
   }
   for (const name of listing.folders) models.push(...(await scanModel(modelsDir, name)));
-  for (const path of listing.broken) {
-    models.push(failed({ name: path.replace(/\.onnx$/, ""), path }, "is a link that leads nowhere"));
+  for (const [path, reason] of listing.broken) {
+    models.push(failed({ name: path.replace(/\.onnx$/, ""), path }, reason));
   }
   return markDuplicates(models).toSorted((a, b) => compare(a.name, b.name) || compareVersions(a.version, b.version));
 }
@@ -114,16 +116,20 @@ async function findCandidates(modelsDir: string, name: string): Promise<Candidat
   const dir = join(modelsDir, name);
   const { files, folders, broken } = await list(dir);
   const candidates: Candidate[] = [];
-  const bare = [...files, ...broken].filter(isOnnx);
+  const bare = [...files, ...broken.keys()].filter(isOnnx);
   if (bare.length > 0) candidates.push({ version: BARE_VERSION, path: name, onnx: bare, fault: "" });
   for (const folder of folders.filter((folder) => VERSION_PATTERN.test(folder))) {
     const place = { version: BigInt(folder).toString(), path: `${name}/${folder}` };
     try {
       const inside = await list(join(dir, folder));
-      candidates.push({ ...place, onnx: [...inside.files, ...inside.broken].filter(isOnnx), fault: "" });
+      candidates.push({ ...place, onnx: [...inside.files, ...inside.broken.keys()].filter(isOnnx), fault: "" });
     } catch (error) {
       candidates.push({ ...place, onnx: [], fault: `cannot be read: ${describeFileError(error)}` });
     }
+  }
+  for (const [version, fault] of broken) {
+    if (VERSION_PATTERN.test(version))
+      candidates.push({ version: BigInt(version).toString(), path: `${name}/${version}`, onnx: [], fault });
   }
   return candidates;
 }
@@ -187,13 +193,17 @@ async function checkFiles(dir: string, versionFolder: string, manifest: Manifest
 async function list(dir: string): Promise<Listing> {
   const files: string[] = [];
   const folders: string[] = [];
-  const broken: string[] = [];
+  const broken = new Map<string, string>();
   for (const name of (await readdir(dir)).toSorted()) {
     if (name.startsWith(".")) continue;
-    const stats = await stat(join(dir, name)).catch(() => undefined);
-    if (stats === undefined) broken.push(name);
-    else if (stats.isDirectory()) folders.push(name);
-    else if (stats.isFile()) files.push(name);
+    try {
+      const stats = await stat(join(dir, name));
+      if (stats.isDirectory()) folders.push(name);
+      else if (stats.isFile()) files.push(name);
+    } catch (error) {
+      const isNowhere = isErrno(error) && error.code === "ENOENT";
+      broken.set(name, isNowhere ? NOWHERE : `cannot be read: ${describeFileError(error)}`);
+    }
   }
   return { files, folders, broken };
 }
@@ -203,10 +213,20 @@ async function readManifest(dir: string): Promise<Manifest> {
   try {
     text = await readFile(join(dir, MANIFEST_FILE), "utf8");
   } catch (error) {
-    if (isErrno(error) && error.code === "ENOENT") return DEFAULT_MANIFEST;
+    const isMissing = isErrno(error) && error.code === "ENOENT";
+    // Without its manifest the model would be served, but otherwise than its owner says.
+    if (isMissing && (await isLink(join(dir, MANIFEST_FILE)))) throw new Error(NOWHERE, { cause: error });
+    if (isMissing) return DEFAULT_MANIFEST;
     throw new Error(`cannot be read: ${describeFileError(error)}`, { cause: error });
   }
   return parseManifest(text);
+}
+
+async function isLink(path: string): Promise<boolean> {
+  return lstat(path).then(
+    (stats) => stats.isSymbolicLink(),
+    () => false,
+  );
 }
 
 async function sha256Of(path: string): Promise<string> {

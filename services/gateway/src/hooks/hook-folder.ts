@@ -1,5 +1,4 @@
-import { existsSync } from "node:fs";
-import { readdir } from "node:fs/promises";
+import { lstat, readdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
 import { OptionError } from "@millrace/runtime";
 import { loadHookModule } from "./hook-loader.ts";
@@ -28,7 +27,15 @@ export async function loadHooks(folder: string): Promise<ReadonlyMap<string, Fou
   const found = new Map<string, FoundHooks>();
   for (const name of names.toSorted()) {
     const path = resolve(join(folder, name, HOOKS_FILE));
-    if (!name.startsWith(".") && existsSync(path)) found.set(name, { path, hooks: await loadHookModule(path) });
+    if (!name.startsWith(".") && (await isThere(path))) found.set(name, { path, hooks: await loadHookModule(path) });
   }
   return found;
+}
+
+/** What cannot be looked at is there, and so is a link that leads nowhere: a model is not served without hooks that it should have. */
+async function isThere(path: string): Promise<boolean> {
+  return lstat(path).then(
+    () => true,
+    ({ code }: NodeJS.ErrnoException) => code !== "ENOENT" && code !== "ENOTDIR",
+  );
 }

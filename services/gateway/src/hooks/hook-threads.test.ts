@@ -166,8 +166,12 @@ test("a folder of models is looked through for hooks; a module that cannot be us
   );
   await symlink("..2026", join(models, "..data"));
   await symlink("..data/mounted", join(models, "mounted"));
+  // Its model must not be served as if it had none.
+  await mkdir(join(models, "lost"));
+  await symlink("nowhere", join(models, "lost", "hooks.ts"));
   const found = await loadHooks(models);
-  expect([...found.keys()]).toEqual(["broken", "good", "mounted", "typed"]);
+  expect([...found.keys()]).toEqual(["broken", "good", "lost", "mounted", "typed"]);
+  expect(found.get("lost")?.hooks).toMatch(/lost\/hooks\.ts/);
   expect(found.get("mounted")?.hooks).toMatchObject({ after: expect.any(Function) });
   expect(found.get("good")?.hooks).toMatchObject({ threads: 0, after: expect.any(Function) });
   expect(found.get("broken")?.hooks).toBe("Error: at the top");
