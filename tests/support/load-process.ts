@@ -39,7 +39,6 @@ async function run(plan: LoadPlan): Promise<LoadReport> {
   let left = plan.requests;
   let answers = 0;
   let notOk = 0;
-  tell({ type: "started" });
   const progress = (): void => tell({ type: "progress", answers, notOk, mismatches: checker.mismatches });
   const timer = setInterval(progress, PROGRESS_EVERY_MS);
   const cpuBefore = process.cpuUsage();
@@ -64,9 +63,13 @@ async function run(plan: LoadPlan): Promise<LoadReport> {
 function drive(plan: LoadPlan, source: LoadSource<CheckedRequest>): Promise<LoadResult> {
   const { urls, connections, open } = plan;
   const options = { urls, connections, ...pick(plan, "answerTimeoutMs"), signal: abort.signal, source };
-  if (open === undefined) return runLoad({ ...options, ...pick(plan, "durationMs"), ...pick(plan, "thinkMs") });
+  const onStart = (): void => tell({ type: "started" });
+  if (open === undefined) {
+    onStart();
+    return runLoad({ ...options, ...pick(plan, "durationMs"), ...pick(plan, "thinkMs") });
+  }
   const { arrivals, ...rest } = open;
-  return runOpenLoad({ ...options, ...rest, arrivalsMs: planArrivals(arrivals) });
+  return runOpenLoad({ ...options, ...rest, arrivalsMs: planArrivals(arrivals), onStart });
 }
 
 /** An optional property, only where it is there. */

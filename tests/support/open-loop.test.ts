@@ -34,6 +34,23 @@ test("requests leave at their times, and a slow answer delays none of them", asy
   expect(result.elapsedMs).toBeGreaterThanOrEqual(148);
 });
 
+test("the start is told when the first request is due, not while connections open", async () => {
+  let connections = 0;
+  const server = createServer((_request, response) => void response.end("x")).on("connection", () => connections++);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  const urls = [`http://127.0.0.1:${(server.address() as AddressInfo).port}`];
+  const arrivalsMs = Float64Array.of(0, 100);
+  const told: number[] = [];
+  const source = { ...answered, next: () => (told.push(NaN), answered.next()) };
+  await runOpenLoad({
+    ...{ urls, connections: 50, arrivalsMs, deadlineMs: 10_000, source },
+    onStart: () => told.push(connections),
+  });
+  expect(told.filter((one) => !Number.isNaN(one))).toEqual([50]);
+  expect(told.at(-1)).toBeNaN();
+});
+
 test("a latency counts from the scheduled time, and the wait for a connection is lag", async () => {
   const url = await serve((_request, response) => void setTimeout(() => response.end("x"), 50));
   const options = { urls: [url], connections: 1, arrivalsMs: burst(4), deadlineMs: 120, source: answered };

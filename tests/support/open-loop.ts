@@ -23,6 +23,8 @@ export type OpenLoopOptions<Context> = {
   readonly source: LoadSource<Context>;
   /** Ends the load early: what is under way is still awaited. */
   readonly signal?: AbortSignal;
+  /** Called once, when the arrivals begin: all connections are open by then. */
+  readonly onStart?: () => void;
 };
 
 export type OpenLoopResult = LoadResult & { readonly openLoop: OpenLoopReport };
@@ -88,7 +90,7 @@ class OpenLoad<Context> implements LaneOwner<Context> {
   }
 
   async run(): Promise<OpenLoopResult> {
-    const { arrivalsMs, signal } = this.#options;
+    const { arrivalsMs, signal, onStart } = this.#options;
     const giveUp = (): void => this.#connected.reject(new Error(`no connections: ${this.#firstFaults.join("; ")}`));
     const timer = setTimeout(giveUp, CONNECT_TIMEOUT_MS);
     for (const lane of this.#lanes) lane.open();
@@ -100,6 +102,7 @@ class OpenLoad<Context> implements LaneOwner<Context> {
       if (performance.now() > lastMs + this.answerTimeoutMs) this.#stop();
     }, CHECK_EVERY_MS);
     this.#startMs = performance.now() + LEAD_MS;
+    if (onStart !== undefined) setTimeout(onStart, LEAD_MS);
     const lastMs = this.#startMs + (arrivalsMs.at(-1) ?? 0);
     const pacer = new Pacer(arrivalsMs, this.#startMs, (due) => {
       this.#due = Math.min(due, this.#planned);
