@@ -44,8 +44,12 @@ test("the start is told when the first request is due, not while connections ope
   const told: number[] = [];
   const source = { ...answered, next: () => (told.push(NaN), answered.next()) };
   await runOpenLoad({
-    ...{ urls, connections: 50, arrivalsMs, deadlineMs: 10_000, source },
-    onStart: () => told.push(connections),
+    urls,
+    connections: 50,
+    arrivalsMs,
+    deadlineMs: 10_000,
+    source,
+    onStart: () => void told.push(connections),
   });
   expect(told.filter((one) => !Number.isNaN(one))).toEqual([50]);
   expect(told.at(-1)).toBeNaN();

@@ -357,6 +357,21 @@ test("idle connections end after their time; one that has never asked is for nod
   expect(silent.isClosed()).toBe(false);
 });
 
+test("of many silent connections a few at a time become node's: all at once would hold everybody", async () => {
+  const { others, lane, open } = await start();
+  for (let i = 0; i < 100; i++) open();
+  await expect.poll(() => lane.connections.size).toBe(100);
+  const nowMs = performance.now();
+  for (const [ms, handedOver] of [
+    [0, 0],
+    [1100, 64],
+    [1350, 100],
+  ] as const) {
+    lane.look(nowMs + ms);
+    expect([others.length, lane.connections.size]).toEqual([handedOver, 100 - handedOver]);
+  }
+});
+
 test("in a drain answers end their connections, idle ones end, and what comes is node's", async () => {
   const { served, others, lane, drain, open } = await start();
   const [busy, idle, late, silent, part] = [open(), open(), open(), open(), open()];
