@@ -62,6 +62,16 @@ test("without a session nothing is taken, and errors are answered three times in
   expect(gateway.errors()).toEqual(["not_registered"]);
 });
 
+test("what is still read of a connection that is gone is answered no more often, however often each answer finds nobody", () => {
+  const driver = new BrokerDriver();
+  const gateway = driver.gateway();
+  for (let i = 0; i < 9; i++) {
+    gateway.leave();
+    gateway.submit([i]);
+  }
+  expect(gateway.errors()).toEqual(["not_registered", "not_registered", "not_registered"]);
+});
+
 test("a gap in the sequence ends the session: a gateway's requests are forgotten, a worker's run again elsewhere", () => {
   const driver = new BrokerDriver();
   const [gateway, a] = [driver.gateway(), driver.worker("a")];

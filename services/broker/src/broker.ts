@@ -178,7 +178,7 @@ export class Broker {
       case "unreadable":
         return this.#unreadable(event, nowMs);
       case "gone":
-        this.#errors.delete(`${event.side} ${event.peer}`);
+        // What it was told counts on: of a connection that is gone many messages may still have to be read.
         return this.#drop(this.#sessions[event.side].get(event.peer), "the connection is gone", nowMs);
       case "tick":
         for (const session of this.#all()) {
