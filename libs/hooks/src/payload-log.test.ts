@@ -1,6 +1,8 @@
+import { execFile } from "node:child_process";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import type { HookContext, HookRecord, Tensor } from "./contract.ts";
 import { elementsOf } from "./elements.ts";
@@ -103,6 +105,30 @@ test("a file that cannot be written fails the call, each time", async () => {
   const after = logPayloads({ file: join(folder, "no", "such", "folder") });
   await expect(after(RECORD, context)).rejects.toThrow("ENOENT");
   await expect(after(RECORD, context)).rejects.toThrow("ENOENT");
+});
+
+test("a line that a full disk has cut is not gone on with: the next one is whole", async () => {
+  const file = join(folder, "full.jsonl");
+  const program = `
+    import { readFileSync, truncateSync } from "node:fs";
+    import { logPayloads } from ${JSON.stringify(new URL("payload-log.ts", import.meta.url).href)};
+    const file = ${JSON.stringify(file)};
+    const after = logPayloads({ file });
+    const record = { atMs: 0, durationMs: 1, outcome: "ok", request: { rows: 1, inputs: {} }, outputs: {} };
+    const context = { model: { name: "m", version: "2" }, requestId: "r" };
+    let fault;
+    while (fault === undefined) await after(record, context).catch((error) => (fault = error.code));
+    // There is room for a line again, behind what is left of another.
+    truncateSync(file, readFileSync(file, "utf8").lastIndexOf("\\n") - 300);
+    await after(record, context);
+    process.stdout.write(fault);
+  `;
+  // The file may have two blocks: the system takes the beginning of the line that does not fit, as a full disk does.
+  const run = ["-c", 'ulimit -f 2; exec "$0" --input-type=module -e "$1"', process.execPath, program];
+  const { stdout } = await promisify(execFile)("sh", run);
+  expect(stdout).toBe("EFBIG");
+  const lines = (await readFile(file, "utf8")).trimEnd().split("\n");
+  expect(JSON.parse(lines.at(-1) ?? "")).toMatchObject({ request_id: "r" });
 });
 
 test.for<Partial<PayloadLogOptions>>([{ sample: 2 }, { elementsMax: -1 }, { redact: ["secret"] }])(

@@ -33,23 +33,43 @@ export function logPayloads(options: PayloadLogOptions): After {
   if (wrong !== undefined) throw new RangeError(`redact: ${wrong} is neither inputs.NAME nor outputs.NAME`);
   const hidden = new Set(redact);
   const form: Form = { hidden, redactTexts, elementsMax };
-  let stream: WriteStream | undefined;
+  let output: Output | undefined;
+  /** Whether the file ends within a line, which nobody may go on with. */
+  let isTorn = false;
   return (record, context) => {
     if (Math.random() >= sample) return undefined;
-    const line = `${lineOf(record, context, form)}\n`;
+    const line = `${isTorn ? "\n" : ""}${lineOf(record, context, form)}\n`;
+    isTorn = false;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    stream ??= open();
-    stream.write(line, (error) => (error ? reject(error) : resolve()));
+    const to = (output ??= open());
+    to.stream.write(line, (error) => {
+      if (error) {
+        leave(to);
+        return reject(error);
+      }
+      to.wholeBytes += Buffer.byteLength(line);
+      resolve();
+    });
     return promise;
   };
 
-  function open(): WriteStream {
-    const opened = createWriteStream(file, { flags: "a" });
-    // Each line's own callback is told. The next line opens the file anew.
-    opened.on("error", () => (stream = undefined));
+  function open(): Output {
+    const opened = { stream: createWriteStream(file, { flags: "a" }), wholeBytes: 0 };
+    // Each line's own callback is told.
+    opened.stream.on("error", () => leave(opened));
     return opened;
   }
+
+  /** The next line opens the file anew; a full disk may have taken the beginning of the one that failed. */
+  function leave(failed: Output): void {
+    if (output !== failed) return;
+    output = undefined;
+    isTorn = failed.stream.bytesWritten > failed.wholeBytes;
+  }
 }
+
+/** The open file, and the bytes of those lines that it has taken whole. */
+type Output = { readonly stream: WriteStream; wholeBytes: number };
 
 type Form = {
   readonly hidden: ReadonlySet<string>;
