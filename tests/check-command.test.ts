@@ -101,6 +101,9 @@ test("what cannot be asked at all is told", async () => {
   expect(await told(system.url)).toMatch(/which model\? --model NAME; there are .*digits/);
   expect(await told(system.url, "--model", "nobody")).toContain('status 404: no model "nobody"');
   expect(await told(system.url, "--shape", "x")).toContain("expected NAME:1,2,3");
+  expect(await told(system.url, "--model", "digits", "--shape", "imagine:3")).toContain(
+    '--shape: no input "imagine"; there are image',
+  );
 });
 
 type Exchange = {

@@ -54,6 +54,9 @@ export async function findSubject(
   const needed = read(inputs, "inputs");
   if (needed.length === 0)
     throw new CheckFault(`the metadata of "${model}" names no inputs: nothing can be made up for it`);
+  const unknown = [...ask.shapes.keys()].find((name) => !needed.some((input) => input.name === name));
+  if (unknown !== undefined)
+    throw new CheckFault(`--shape: no input "${unknown}"; there are ${needed.map(({ name }) => name).join(", ")}`);
   return {
     endpoint,
     model,
