@@ -36,7 +36,6 @@ export function describeEnvironment(): BenchEnvironment {
     versions: {
       node: process.versions.node,
       onnxruntime: version("onnxruntime-node"),
-      zeromq: version("zeromq"),
     },
     peers: Object.fromEntries(
       readdirSync(REQUIREMENTS).map((file) => [

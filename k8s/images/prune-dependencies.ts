@@ -1,5 +1,5 @@
 /**
- * Makes a folder of production dependencies small: `node prune-dependencies.ts NODE_MODULES PACKAGE...`
+ * Makes a folder of production dependencies small: `node prune-dependencies.ts NODE_MODULES [PACKAGE...]`
  *
  * Loads the packages that have native parts, asks Node which libraries it has mapped, and removes all other native libraries
  * (other systems, processors, C libraries, releases of Node), and what nothing reads at run time: source maps, type
@@ -19,10 +19,6 @@ const UNREAD = [
   // The page loads one of five bundles.
   "swagger-ui-dist/swagger-ui{,-es-bundle,-es-bundle-core,-standalone-preset}.js",
   ".package-lock.json",
-  // Tools that build a native part where there is no prebuilt one.
-  "cmake-ts/build/{lib,main}.*",
-  "cmake-ts/src",
-  "node-addon-api",
 ];
 
 const [folder = "", ...packages] = process.argv.slice(2);

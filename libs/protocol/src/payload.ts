@@ -10,7 +10,7 @@ export type PayloadRef = { readonly frame: number; readonly offset: number; read
 
 /**
  * Lays payloads out in frames: small ones are copied into shared frames, large ones become frames of their own without a
- * copy, and so does a small one that no other shares its frame with. Such buffers belong to the message: ZeroMQ sends them by
+ * copy, and so does a small one that no other shares its frame with. Such buffers belong to the message: they are sent by
  * reference, so they must never change again.
  */
 export class PayloadPacker {

@@ -1,50 +1,84 @@
-import { Dealer } from "zeromq";
-import { receiveLoop } from "./receive-loop.ts";
-import { CLOSE_LINGER_MS, DATA_SOCKET_OPTIONS, isEdge, notifyHiccup } from "./socket-options.ts";
+import { connect } from "node:net";
+import { KEEP_ALIVE_MS, partsOf, ZmtpSocket } from "./zmtp-socket.ts";
+
+/** How long to wait before a connection is tried again that was not made, in ms. */
+const RETRY_MS = 100;
+
+/** All connections of this process read into this: what is read is taken out at once. */
+const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
 
 export type DealerHandlers = {
   onMessage(frames: Buffer[]): void;
-  /** The connection is gone, or a send found it gone: what was sent may be lost. */
+  /** The connection is gone: what was sent may be lost. */
   onDisconnected(): void;
 };
 
 /** A DEALER connected to one broker. A connection that was lost is never used again: close the socket and open another. */
 export type DealerSocket = {
-  /** Never blocks and never throws. The frames belong to the socket from now on. */
+  /**
+   * Never blocks and never throws. The frames belong to the socket from now on. Before there is a connection the last message alone is
+   * kept, for nobody says anything but HELLO then.
+   */
   send(frames: Uint8Array[]): void;
   /** `abandon` drops what is unsent; `graceful` gives it two seconds. */
   close(how: "abandon" | "graceful"): void;
 };
 
-/** Connects to `tcp://IP:PORT`; an IP literal, because libzmq resolves names in the thread that moves all data. */
+/** Connects to `tcp://IP:PORT`, and tries again until there is a connection. */
 export function openDealer(address: string, handlers: DealerHandlers): DealerSocket {
-  const socket = new Dealer({
-    ...DATA_SOCKET_OPTIONS,
-    ipv6: address.startsWith("tcp://["),
-    // Without a connection a send fails at once, instead of waiting to be delivered arbitrarily late.
-    immediate: true,
-    reconnectInterval: 100,
-    connectTimeout: 3000,
-    tcpKeepalive: 1,
-    tcpKeepaliveIdle: 15,
-    tcpKeepaliveInterval: 5,
-    tcpKeepaliveCount: 3,
-  });
-  notifyHiccup(socket);
-  socket.connect(address);
-  void receiveLoop(socket, {
-    onMessage: (frames) => (isEdge(frames) ? handlers.onDisconnected() : handlers.onMessage(frames)),
-    onTurnEnd: () => {},
-  });
-  return {
-    send(frames) {
-      socket.send(frames).catch(() => {
-        if (!socket.closed) handlers.onDisconnected();
-      });
-    },
-    close(how) {
-      if (how === "graceful") socket.linger = CLOSE_LINGER_MS;
-      socket.close();
-    },
-  };
+  return new Dealer(address, handlers);
+}
+
+class Dealer implements DealerSocket {
+  readonly #address: string;
+  readonly #handlers: DealerHandlers;
+  #zmtp: ZmtpSocket;
+  #early: Uint8Array[] | undefined;
+  #retry: NodeJS.Timeout | undefined;
+
+  constructor(address: string, handlers: DealerHandlers) {
+    this.#address = address;
+    this.#handlers = handlers;
+    this.#zmtp = this.#connect();
+  }
+
+  send(frames: Uint8Array[]): void {
+    if (!this.#zmtp.send(frames)) this.#early = frames;
+  }
+
+  close(how: "abandon" | "graceful"): void {
+    clearTimeout(this.#retry);
+    if (how === "graceful" && this.#zmtp.isReady) this.#zmtp.end();
+    else this.#zmtp.abandon();
+  }
+
+  #connect(): ZmtpSocket {
+    const socket = connect({
+      ...partsOf(this.#address),
+      noDelay: true,
+      keepAlive: true,
+      keepAliveInitialDelay: KEEP_ALIVE_MS,
+      onread: {
+        buffer: READ_BUFFER,
+        callback: (bytes) => {
+          zmtp.receive(READ_BUFFER.subarray(0, bytes));
+          return true;
+        },
+      },
+    });
+    // The broker has ended its side: there is nothing more to say.
+    socket.on("end", () => socket.destroy());
+    const zmtp: ZmtpSocket = new ZmtpSocket(socket, "DEALER", {
+      onReady: () => {
+        if (this.#early !== undefined) zmtp.send(this.#early);
+        this.#early = undefined;
+      },
+      onMessage: (frames) => this.#handlers.onMessage(frames),
+      onClosed: () => {
+        this.#retry = setTimeout(() => (this.#zmtp = this.#connect()), RETRY_MS);
+        this.#handlers.onDisconnected();
+      },
+    });
+    return zmtp;
+  }
 }

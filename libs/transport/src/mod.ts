@@ -1,3 +1,3 @@
-/** ZeroMQ sockets with the settings and the manners that keep them from losing, blocking or hiding anything. */
+/** ZeroMQ's protocol on node's sockets, with the manners that keep it from losing, blocking or hiding anything. */
 export { BrokerLinks, type BrokerLinksHandlers, type BrokerLinksOptions } from "./broker-links.ts";
 export { openRouter, type RouterHandlers, type RouterSocket } from "./router.ts";

@@ -180,7 +180,7 @@ function orderReading(thread: FormThread, { form, model, body, jsonBytes }: Read
   thread.worker.postMessage(order, [own.buffer as ArrayBuffer]);
 }
 
-/** The outputs lie in the memory of messages, which belongs to ZeroMQ and cannot change hands: the thread gets a copy. */
+/** The outputs lie in the memory of messages, with those of other requests, and cannot change hands: the thread gets a copy. */
 function orderWriting(thread: FormThread, { form, answer: given }: WriteTask): void {
   const { model, answer, request, ...rest } = given;
   const { inputs: _, payload: __, ...asked } = request;
