@@ -1,50 +1,37 @@
-import { cp, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
 import { type MetricSample, readMetrics, sumOf } from "../tests/support/metrics-text.ts";
 import { threadCpuMsOf, type TreeProcess } from "../tests/support/process-tree.ts";
 import { StartedProcess } from "../tests/support/started-process.ts";
 import { DevSystem } from "../tests/support/system.ts";
-import { temporaryFolder } from "../tests/support/temporary-folder.ts";
 import { PEERS } from "./peers/peers.ts";
 import { pinned } from "./pinned.ts";
 import type { RunReading, SideRow } from "./side.ts";
 
 /** What differs between the systems of Millrace that are measured. */
-type MillraceVariant = { readonly isBinary?: boolean; readonly maxBatchSize?: number };
+type MillraceVariant = { readonly isBinary?: boolean };
 
 /** Millrace with so many gateways and workers, one thread for each worker's model. */
 export function millrace(gateways: number, workers: number, variant: MillraceVariant = {}): SideRow {
-  const { isBinary = false, maxBatchSize } = variant;
+  const { isBinary = false } = variant;
   const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
   const parts = [plural(gateways, "gateway"), plural(workers, "worker")];
   if (isBinary) parts.push("tensors as bytes");
-  if (maxBatchSize !== undefined) parts.push(`batches of ${maxBatchSize}`);
-  const largest = maxBatchSize === undefined ? "" : `, max_batch_size: ${maxBatchSize}`;
   return {
     name: `Millrace, ${parts.join(", ")}`,
     form: isBinary ? "oip-binary" : "oip",
     isTimed: true,
-    settings: `${parts[0]}, ${parts[1]}, --threads 1, --log-level warn${largest}; of open loops each request brings its budget`,
+    settings: `${parts[0]}, ${parts[1]}, --threads 1, --log-level warn; of open loops each request brings its budget`,
     budgetHeaders: (budgetMs) => ({ "x-request-timeout-ms": String(budgetMs) }),
     advice: "",
     missing: () => "",
-    start: async ({ name, file, repository }) => {
+    start: async ({ repository }) => {
       const args = ["--threads", "1", "--log-level", "warn"];
-      await using own = new AsyncDisposableStack();
-      const models = maxBatchSize === undefined ? repository : own.use(await temporaryFolder()).path;
-      if (maxBatchSize !== undefined) {
-        await cp(dirname(dirname(file)), join(models, name), { recursive: true });
-        // What a model says of itself must not get lost: with a file of its own this fails.
-        await writeFile(join(models, name, "model.yaml"), `max_batch_size: ${maxBatchSize}\n`, { flag: "wx" });
-      }
-      const system = own.use(await DevSystem.start({ models, gateways, workers, args }));
+      const system = await DevSystem.start({ models: repository, gateways, workers, args });
       const admins = Object.entries(system.addresses)
         .filter(([name]) => name.startsWith("worker-"))
         .map(([, { admin = "" }]) => admin);
-      const rest = own.move();
       return {
         urls: system.urls,
-        [Symbol.asyncDispose]: () => rest.disposeAsync(),
+        [Symbol.asyncDispose]: () => system[Symbol.asyncDispose](),
         processes: () => system.process.tree(),
         readRuns: async () => {
           const samples = (await Promise.all(admins.map(readMetrics))).flat();
@@ -93,7 +80,6 @@ export const SIDES: readonly SideRow[] = [
   millrace(1, 2),
   millrace(2, 2),
   millrace(1, 4),
-  millrace(1, 1, { maxBatchSize: 128 }),
   millrace(1, 1, { isBinary: true }),
   millrace(2, 1, { isBinary: true }),
   echoSide,

@@ -115,7 +115,7 @@ export const WORKLOADS: readonly Workload[] = [
   closed("small", 64, FEW),
   closed("small", 16, FEW),
   closed("small", 1, FEW),
-  closed("heavy", 256, [...MANY, `${MILLRACE}, batches of 128`]),
+  closed("heavy", 256, MANY),
   closed("digits", 256, FEW),
   closed("image", 16, FEW),
   {

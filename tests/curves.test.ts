@@ -40,7 +40,9 @@ test("a worker measures once: what it knows outlives it, warms a broker that sta
     await using worker = await startWorker({ broker: address, models, env: { MILLRACE_CURVE_DIR: curveDir } });
     expect(await warmthOf(worker)).toBe("measured");
     const page = await curvesOf(worker);
-    expect(page.curves).toMatchObject([{ model: "slow", points: [{ rows: 1 }, {}, {}, {}, {}, {}, { rows: 64 }] }]);
+    expect(page.curves).toMatchObject([
+      { model: "slow", points: [{ rows: 1 }, {}, {}, {}, {}, {}, {}, { rows: 128 }] },
+    ]);
     for (const { q50_ms: q50Ms, samples } of page.curves[0]!.points) {
       expect(q50Ms).toBeGreaterThanOrEqual(5);
       expect(samples).toBeGreaterThanOrEqual(10);

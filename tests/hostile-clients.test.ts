@@ -17,7 +17,7 @@ const LEAVING = 1_000;
 const BODY_GRACE_MS = 2_000;
 /** Long enough that nearly all that is sent in the meantime waits in the queue. */
 const SLOW_RUN_MS = 2_000;
-const BATCH_ROWS_MAX = 64;
+const BATCH_ROWS_MAX = 128;
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>;
 let system: DevSystem;

@@ -7,7 +7,7 @@ import type { SideRow } from "../side.ts";
 import { pythonSide } from "./python-peer.ts";
 
 /** As many rows as a batch of Millrace has by default. */
-const BATCH_ROWS_MAX = 64;
+const BATCH_ROWS_MAX = 128;
 
 const program = (name: string): string => join(import.meta.dirname, name);
 

@@ -8,7 +8,7 @@ import type { PaddingRules } from "./padding.ts";
 export const MANIFEST_FILE = "model.yaml";
 
 /** Rows of one run where the manifest sets none. */
-const MAX_BATCH_SIZE_DEFAULT = 64;
+const MAX_BATCH_SIZE_DEFAULT = 128;
 
 /** Runs that one request may be split into where the manifest does not say. */
 const REQUEST_RUNS_DEFAULT = 16;

@@ -26,6 +26,7 @@ async function connect(answer: (items: readonly SubmitItem[]) => ResultItem[], i
   const errors: Line[] = [];
   let seq = 0;
   const held: SubmitItem[] = [];
+  const submits: number[] = [];
   const router = await openRouter("tcp://127.0.0.1:0", {
     onMessage: (peer, frames) => {
       const decoded = decodeMessage(frames);
@@ -40,6 +41,7 @@ async function connect(answer: (items: readonly SubmitItem[]) => ResultItem[], i
         send({ command: "ROUTES", revision: 1, models: [{ route: 1, workers: 1, isDefault: true, model: MODEL }] });
       } else if (message.command === "SUBMIT") {
         held.push(...message.items);
+        submits.push(message.items.length);
         if (held.length < itemsMin) return;
         const run = { batch: 1, worker: "w", batchRows: 1, batchWaitUs: 0, computeUs: 0, granted: 0 };
         send({ command: "RESULT", ...run, items: answer(held) });
@@ -66,7 +68,7 @@ async function connect(answer: (items: readonly SubmitItem[]) => ResultItem[], i
     await router.close();
   });
   await ready.promise;
-  return { inference, errors };
+  return { inference, errors, submits };
 }
 
 function requestOf(requestId: string, rows = 1): InferenceRequest {
@@ -83,6 +85,17 @@ function resultItem({ request, attempt, payload }: SubmitItem, given: Partial<Re
   const none = { code: 0, retryAfterMs: 0, brokerQueueUs: 0, retryUs: 0, text: "" };
   return { request, attempt, ...none, payload, tensors, ...given };
 }
+
+test("what fills a batch leaves in the middle of a turn, and the rest at its end", async () => {
+  const { inference, submits } = await connect((items) => items.map((item) => resultItem(item)), 200);
+  const answered = Array.from({ length: 200 }, (_, i) => {
+    const { promise, resolve } = Promise.withResolvers<InferenceAnswer>();
+    inference.submit(requestOf(`r${i}`), resolve);
+    return promise;
+  });
+  expect((await Promise.all(answered)).every(({ ok }) => ok)).toBe(true);
+  expect(submits).toEqual([128, 72]);
+});
 
 test("what is broken in a message costs nobody else in it the answer", async () => {
   const { inference, errors } = await connect((items) => {

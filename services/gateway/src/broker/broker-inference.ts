@@ -37,6 +37,9 @@ export type BrokerInferenceOptions = Pick<BrokerLinksOptions, "brokers" | "disco
   readonly linkMetrics: Pick<LinkMetrics, "opened" | "lost" | "givenUp">;
 };
 
+/** So many that come up in one turn leave before its end, while more are read: as many as fill a run of most models. */
+const SUBMIT_REQUESTS = 128;
+
 /**
  * Inference by way of brokers: the shell between the table of pending requests and the connections. All workers serve all
  * brokers, so any broker will do; new requests go to the one in use, and one that drains still answers what it has.
@@ -55,6 +58,8 @@ export class BrokerInference implements Inference {
   #used = "";
   #wasReady = false;
   #flushQueued = false;
+  /** Requests since the last flush. */
+  #unflushed = 0;
   #deadlineTimer: NodeJS.Timeout | undefined;
   readonly #totals = new TotalsDesk();
   /** Of clients, who may be as many as they like: an answer may be a thousand entries. */
@@ -104,6 +109,8 @@ export class BrokerInference implements Inference {
   }
 
   submit(request: InferenceRequest, onAnswer: (answer: InferenceAnswer) => void): number {
+    if (this.#unflushed >= SUBMIT_REQUESTS) this.#flush();
+    this.#unflushed++;
     const pending = this.#pending.add(request, onAnswer, performance.now());
     this.#deadlineTimer ??= setInterval(() => this.#expire(), WHEEL_GRAIN_MS);
     this.#queueFlush();
@@ -141,7 +148,7 @@ export class BrokerInference implements Inference {
     this.#links.close("the gateway is shutting down");
   }
 
-  /** All requests that come up in one turn of the event loop leave together at its end; nothing waits longer. */
+  /** Requests that come up in one turn of the event loop leave together, in a long one as many as fill a batch; at its end, all. */
   #queueFlush(): void {
     if (this.#flushQueued) return;
     this.#flushQueued = true;
@@ -152,6 +159,7 @@ export class BrokerInference implements Inference {
 
   #flush(): void {
     this.#flushQueued = false;
+    this.#unflushed = 0;
     const broker = this.#links.inUse;
     if (broker === undefined || !this.#routes.has(broker)) return;
     const { submits, endings } = this.#pending.flush(broker, performance.now());
