@@ -1,5 +1,6 @@
-import type { HookAnswer, HookRequest } from "@millrace/hooks";
+import type { HookRequest } from "@millrace/hooks";
 import type { ModelDescription } from "@millrace/protocol";
+import type { DeadlineWheel, Wheeled } from "../broker/deadline-wheel.ts";
 import type { Inference, InferenceAnswer, InferenceRequest, StageDurations } from "../broker/inference.ts";
 import type { InputSet } from "../forms/input-set.ts";
 import { readClientOutputs, readModelInputs } from "./facade.ts";
@@ -18,13 +19,15 @@ export type HookedModel = {
   readonly name: string;
   readonly hooks: Hooks;
   readonly runner: HookRunner;
+  /** Calls whose hook runs; its owner ends those that are late. */
+  readonly deadlines: Pick<DeadlineWheel<HookCall>, "add" | "remove">;
   /** Calls of `preprocess` and `postprocess` that have not come to their end. */
   readonly running: () => number;
   readonly began: (hook: HookName) => void;
   /** The hook itself has come to its end, whether or not somebody still waits for it. */
   readonly left: (hook: HookName) => void;
   readonly ended: (hook: HookName, outcome: HookOutcome) => void;
-  /** Is told what a hook threw, unless it is the client's fault. */
+  /** Is told what a hook threw, unless it is the client's fault. Never throws. */
   readonly failed: (hook: HookName, error: unknown, requestId: string) => void;
 };
 
@@ -35,6 +38,8 @@ export type HookedModel = {
  * - `done`: answered or cancelled.
  */
 type HookCallState = "preprocessing" | "waiting" | "postprocessing" | "done";
+
+type ServedAnswer = InferenceAnswer & { readonly ok: true };
 
 /** A budget that is over, in milliseconds: budgets are above 0. */
 const LEAST_MS = 0.001;
@@ -49,21 +54,28 @@ export const NO_STAGES: StageDurations = {
   networkMs: 0,
 };
 
-/** One request of a model with hooks, from the gateway's HTTP side to its answer. Once `done`, nothing of it happens any more. */
-export class HookCall {
+/**
+ * One request of a model with hooks, from the gateway's HTTP side to its answer; the scope of its hooks, too. Once `done`, nothing of
+ * it happens any more.
+ */
+export class HookCall implements HookScope, Wheeled {
   readonly #inner: Pick<Inference, "submit" | "cancel">;
   readonly #shared: HookedModel;
   readonly #model: ModelDescription;
-  readonly #request: InferenceRequest;
   readonly #onEnd: (call: HookCall, answer: InferenceAnswer | undefined) => void;
   readonly #abort = new AbortController();
-  readonly scope: HookScope;
+  readonly request: InferenceRequest;
+  readonly model: HookScope["model"];
+  readonly state = {};
   readonly startedMs = performance.now();
+  readonly deadlineMs: number;
+  wheelIndex = -1;
   #state: HookCallState = "preprocessing";
-  #timer: NodeJS.Timeout | undefined;
   #handle = 0;
   #preprocessMs = 0;
   #postprocessFromMs = 0;
+  /** The model's. */
+  #answer: ServedAnswer | undefined;
 
   /** `model` is the one behind the facade that `request.model` is. `onEnd` is called once, without an answer where it was cancelled. */
   constructor(
@@ -78,31 +90,23 @@ export class HookCall {
     this.#inner = inner;
     this.#shared = shared;
     this.#model = call.model;
-    this.#request = call.request;
     this.#onEnd = call.onEnd;
-    this.scope = {
-      model: { name: call.model.name, version: call.model.version },
-      requestId: call.request.requestId,
-      signal: this.#abort.signal,
-      deadlineMs: this.startedMs + call.request.budgetMs,
-      state: {},
-    };
+    this.request = call.request;
+    this.model = { name: call.model.name, version: call.model.version };
+    this.deadlineMs = this.startedMs + call.request.budgetMs;
   }
 
-  get request(): InferenceRequest {
-    return this.#request;
+  get requestId(): string {
+    return this.request.requestId;
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
   }
 
   start(): void {
-    if (this.#shared.hooks.preprocess === undefined) return this.#submit(this.#request);
-    const work = (): HookWork => ({ hook: "preprocess", given: this.#given() });
-    this.#run({ hook: "preprocess", work }, (result) => {
-      const inputs = readModelInputs(this.#model, result);
-      if (typeof inputs === "string") throw new UnusableResult(inputs);
-      this.#checkRows(inputs);
-      this.#preprocessMs = performance.now() - this.startedMs;
-      this.#submit(inputs);
-    });
+    if (this.#shared.hooks.preprocess === undefined) this.#submit(this.request);
+    else void this.#run({ hook: "preprocess", given: this.#given() });
   }
 
   /** The client went away. */
@@ -116,21 +120,24 @@ export class HookCall {
     if (state === "waiting") this.#inner.cancel(this.#handle);
   }
 
-  /** Where nobody brings the rows of an answer back to those of the request, clients would get rows that they cannot tell apart. */
-  #checkRows({ rows }: InputSet): void {
-    if (this.#shared.hooks.postprocess !== undefined || !this.#model.batching || rows === this.#request.rows) return;
-    const text = `it made ${rows} rows of ${this.#request.rows}, and there is no postprocess hook to bring them back`;
-    throw new UnusableResult(text);
+  /** The budget has passed while a hook ran. */
+  expire(): void {
+    const hook = this.#state === "postprocessing" ? "postprocess" : "preprocess";
+    this.#shared.ended(hook, "late");
+    const budgetMs = Math.round(this.request.budgetMs);
+    const message = `hook ${hook} of model ${JSON.stringify(this.#model.name)} was not done within the ${budgetMs} ms of the request`;
+    this.#end({ ok: false, code: "deadline_exceeded", message, retryAfterMs: 0, stages: this.#stages });
+    this.#abort.abort(new DOMException("the request's budget has passed", "TimeoutError"));
   }
 
   #submit(set: InputSet): void {
     const { rows, bucket, cost, inputs, payload } = set;
     // The inner side sees to what is over, later, as its contract says.
-    const budgetMs = Math.max(LEAST_MS, this.scope.deadlineMs - performance.now());
+    const budgetMs = Math.max(LEAST_MS, this.deadlineMs - performance.now());
     this.#state = "waiting";
     // What the client asks for are outputs of the hook; the hook may need any of the model's.
-    const outputs = this.#shared.hooks.postprocess === undefined ? this.#request.outputs : [];
-    const request = { ...this.#request, model: this.#model, rows, bucket, cost, inputs, payload, outputs, budgetMs };
+    const outputs = this.#shared.hooks.postprocess === undefined ? this.request.outputs : [];
+    const request = { ...this.request, model: this.#model, rows, bucket, cost, inputs, payload, outputs, budgetMs };
     this.#handle = this.#inner.submit(request, (answer) => this.#onAnswer(answer));
   }
 
@@ -139,68 +146,86 @@ export class HookCall {
     if (!answer.ok || this.#shared.hooks.postprocess === undefined) return this.#end(answer);
     this.#state = "postprocessing";
     this.#postprocessFromMs = performance.now();
-    const { batchRows, stages } = answer;
-    const given = (): HookAnswer => ({ outputs: toHookTensors(answer.outputs), request: this.#given(), batchRows });
-    const work = (): HookWork => ({ hook: "postprocess", given: given() });
-    this.#run({ hook: "postprocess", work, stages }, (result) => {
-      const { model: facade, rows, outputs: asked } = this.#request;
-      const outputs = readClientOutputs(facade, result, rows);
-      if (typeof outputs === "string") throw new UnusableResult(outputs);
-      const wanted = asked.length === 0 ? outputs : outputs.filter(({ name }) => asked.includes(name));
-      this.#end({ ...answer, outputs: wanted, rows });
-    });
+    this.#answer = answer;
+    const { outputs, batchRows } = answer;
+    const given = { outputs: toHookTensors(outputs), request: this.#given(), batchRows };
+    void this.#run({ hook: "postprocess", given });
   }
 
-  /** Runs a hook, unless its time is up, and goes on with what it gives. */
-  #run(
-    { hook, work, stages = NO_STAGES }: { hook: HookName; work: () => HookWork; stages?: StageDurations },
-    next: (result: unknown) => void,
-  ): void {
-    const { runner, began, left, ended, failed } = this.#shared;
-    this.#timer = setTimeout(() => this.#onLate(hook, stages), this.scope.deadlineMs - performance.now());
-    began(hook);
+  /** Runs a hook and goes on with what it gives, unless the call has ended by then. Never rejects. */
+  async #run(work: HookWork & { readonly hook: "preprocess" | "postprocess" }): Promise<void> {
+    const { runner, deadlines, began, left, ended, failed } = this.#shared;
+    const { hook } = work;
     const state = this.#state;
-    const onResult = (result: unknown): void => {
+    deadlines.add(this);
+    began(hook);
+    let result: unknown;
+    try {
+      result = await runner.run(work, this);
+    } catch (error) {
       left(hook);
-      if (this.#state !== state) return;
-      clearTimeout(this.#timer);
-      try {
-        next(result);
-        ended(hook, "ok");
-      } catch (error) {
-        // What a hook gives may throw when it is looked at. After the answer it is nobody's request any more.
-        if (this.#state === "done") throw error;
-        this.#onFailure(hook, error, stages);
-      }
-    };
-    const onError = (error: unknown): void => {
-      left(hook);
-      if (this.#state === state) this.#onFailure(hook, error, stages);
-    };
-    // What is left after these is a defect of ours.
-    Promise.try(() => runner.run(work(), this.scope))
-      .then(onResult, onError)
-      .catch((defect: unknown) => failed(hook, defect, this.scope.requestId));
+      if (this.#state === state) this.#onFailure(hook, error);
+      return;
+    }
+    left(hook);
+    if (this.#state !== state) return;
+    deadlines.remove(this);
+    try {
+      if (hook === "preprocess") this.#onInputs(result);
+      else this.#onOutputs(result);
+      ended(hook, "ok");
+    } catch (error) {
+      // What a hook gives may throw when it is looked at. After the answer it is nobody's request any more, but a defect of ours.
+      if (this.#isDone) failed(hook, error, this.requestId);
+      else this.#onFailure(hook, error);
+    }
   }
 
-  #onFailure(hook: HookName, error: unknown, stages: StageDurations): void {
-    clearTimeout(this.#timer);
-    const failure = hookFailureOf(error, hook, this.#model.name);
-    this.#shared.ended(hook, failure.code === "invalid_input" ? "invalid" : "error");
-    if (failure.code !== "invalid_input") this.#shared.failed(hook, error, this.scope.requestId);
-    this.#end({ ok: false, ...failure, stages });
+  #onInputs(result: unknown): void {
+    const inputs = readModelInputs(this.#model, result);
+    if (typeof inputs === "string") throw new UnusableResult(inputs);
+    this.#checkRows(inputs);
+    this.#preprocessMs = performance.now() - this.startedMs;
+    this.#submit(inputs);
   }
 
-  #onLate(hook: HookName, stages: StageDurations = NO_STAGES): void {
-    this.#shared.ended(hook, "late");
-    const budgetMs = Math.round(this.#request.budgetMs);
-    const message = `hook ${hook} of model ${JSON.stringify(this.#model.name)} was not done within the ${budgetMs} ms of the request`;
-    this.#end({ ok: false, code: "deadline_exceeded", message, retryAfterMs: 0, stages });
-    this.#abort.abort(new DOMException("the request's budget has passed", "TimeoutError"));
+  /** Where nobody brings the rows of an answer back to those of the request, clients would get rows that they cannot tell apart. */
+  #checkRows({ rows }: InputSet): void {
+    if (this.#shared.hooks.postprocess !== undefined || !this.#model.batching || rows === this.request.rows) return;
+    const text = `it made ${rows} rows of ${this.request.rows}, and there is no postprocess hook to bring them back`;
+    throw new UnusableResult(text);
+  }
+
+  #onOutputs(result: unknown): void {
+    const { model: facade, rows, outputs: asked } = this.request;
+    const outputs = readClientOutputs(facade, result, rows);
+    if (typeof outputs === "string") throw new UnusableResult(outputs);
+    const wanted = asked.length === 0 ? outputs : outputs.filter(({ name }) => asked.includes(name));
+    this.#end({ ...this.#answer!, outputs: wanted, rows });
+  }
+
+  #onFailure(hook: HookName, error: unknown): void {
+    const { ended, failed } = this.#shared;
+    try {
+      const failure = hookFailureOf(error, hook, this.#model.name);
+      ended(hook, failure.code === "invalid_input" ? "invalid" : "error");
+      if (failure.code !== "invalid_input") failed(hook, error, this.requestId);
+      this.#end({ ok: false, ...failure, stages: this.#stages });
+    } catch (defect) {
+      failed(hook, defect, this.requestId);
+    }
+  }
+
+  get #isDone(): boolean {
+    return this.#state === "done";
+  }
+
+  get #stages(): StageDurations {
+    return this.#answer?.stages ?? NO_STAGES;
   }
 
   #end(answer: InferenceAnswer | undefined): void {
-    clearTimeout(this.#timer);
+    this.#shared.deadlines.remove(this);
     const wasPostprocessing = this.#state === "postprocessing";
     const wasPreprocessing = this.#state === "preprocessing";
     this.#state = "done";
@@ -213,15 +238,8 @@ export class HookCall {
     this.#onEnd(this, { ...answer, hooks });
   }
 
-  /** Tensors are copied for each hook, which may write into them, and not before it looks at them. */
   #given(): HookRequest {
-    const { inputs, rows } = this.#request;
-    let tensors: HookRequest["inputs"] | undefined;
-    return {
-      get inputs() {
-        return (tensors ??= toHookTensors(inputs));
-      },
-      rows,
-    };
+    const { inputs, rows } = this.request;
+    return { inputs: toHookTensors(inputs), rows };
   }
 }

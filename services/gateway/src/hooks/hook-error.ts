@@ -15,9 +15,12 @@ const LOOKUP_RETRY_AFTER_MS = 1_000;
 /** Characters of a hook's message that a client gets. */
 const MESSAGE_CHARACTERS = 500;
 
-/** The answer for what a hook threw. Told by name: errors that come from a thread have lost their class. Pure. */
+/**
+ * The answer for what a hook threw. Told by name: errors that come from a thread have lost their class. Pure. Never throws, whatever it
+ * is given.
+ */
 export function hookFailureOf(error: unknown, hook: HookName, model: string): HookFailure {
-  const { name, message } = error instanceof Error ? error : { name: "", message: "" };
+  const { name, message } = readError(error);
   if (name === "InvalidRequest") {
     return { code: "invalid_input", message: message.slice(0, MESSAGE_CHARACTERS), retryAfterMs: 0 };
   }
@@ -26,4 +29,14 @@ export function hookFailureOf(error: unknown, hook: HookName, model: string): Ho
     return { code: "lookup_failed", message: `a look-up of ${subject} failed`, retryAfterMs: LOOKUP_RETRY_AFTER_MS };
   }
   return { code: "hook_failed", message: `${subject} failed`, retryAfterMs: 0 };
+}
+
+/** What a hook threw may throw in its turn when it is looked at. */
+function readError(error: unknown): { readonly name: string; readonly message: string } {
+  try {
+    if (error instanceof Error) return { name: `${error.name}`, message: `${error.message}` };
+  } catch {
+    // Then it is told as any other.
+  }
+  return { name: "", message: "" };
 }

@@ -13,10 +13,10 @@ export type HookScope = Pick<HookContext, "model" | "requestId" | "signal"> & {
 /** Runs the hooks of one model, here or in threads. */
 export interface HookRunner {
   /**
-   * Resolves with what the hook gives, which nobody has checked, and rejects with what it throws, or with an error of the same name
-   * and message. Not bounded in time: a hook may never end.
+   * What the hook gives, which nobody has checked, or a promise of it; throws or rejects with what it throws, or with an error of the
+   * same name and message. Not bounded in time: a hook may never end.
    */
-  run(work: HookWork, scope: HookScope): Promise<unknown>;
+  run(work: HookWork, scope: HookScope): unknown;
   close(): Promise<void>;
 }
 
@@ -43,8 +43,8 @@ export function createContext(scope: HookScope, sinks: HookSinks): HookContext {
   };
 }
 
-/** Calls a hook; a promise whatever it is. */
-export async function callHook(hooks: Hooks, work: HookWork, context: HookContext): Promise<unknown> {
+/** Calls a hook: what it gives, or a promise of it. */
+export function callHook(hooks: Hooks, work: HookWork, context: HookContext): unknown {
   switch (work.hook) {
     case "preprocess":
       return hooks.preprocess?.(work.given, context);
@@ -65,7 +65,7 @@ export class InlineRunner implements HookRunner {
     this.#sinks = sinks;
   }
 
-  run(work: HookWork, scope: HookScope): Promise<unknown> {
+  run(work: HookWork, scope: HookScope): unknown {
     return callHook(this.#hooks, work, createContext(scope, this.#sinks));
   }
 

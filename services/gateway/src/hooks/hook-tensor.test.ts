@@ -1,4 +1,12 @@
-import { DATATYPES, type Datatype, elementCount, encodeStrings, type Tensor } from "@millrace/protocol";
+import type { Tensor as HookTensor, Tensors } from "@millrace/hooks";
+import {
+  DATATYPES,
+  type Datatype,
+  elementCount,
+  encodeStrings,
+  type Tensor,
+  type TensorSpec,
+} from "@millrace/protocol";
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { fromHookTensors, toHookTensors } from "./hook-tensor.ts";
@@ -27,18 +35,51 @@ const tensors = fc
     return { name: "x", datatype, shape, data };
   });
 
-test("tensors come back from a hook bit by bit, whatever their type and alignment, and as copies", () => {
+/** Looks at all data, as hooks do that use them. */
+function look(seen: Tensors): Tensors {
+  for (const { data } of Object.values(seen)) expect(data).toBeDefined();
+  return seen;
+}
+
+const anyShape = (tensor: Tensor): TensorSpec => ({ ...tensor, shape: tensor.shape.map(() => -1) });
+
+test("tensors come back from a hook bit by bit, whatever their type and alignment: as copies, unless it never looked", () => {
   fc.assert(
-    fc.property(tensors, (tensor) => {
+    fc.property(tensors, fc.boolean(), (tensor, looks) => {
       const seen = toHookTensors([tensor]);
-      const given = fromHookTensors([{ ...tensor, shape: tensor.shape.map(() => -1) }], seen);
+      if (looks) look(seen);
+      const given = fromHookTensors([anyShape(tensor)], seen);
       expect(given).toHaveLength(1);
       const [back] = given as Tensor[];
       expect(back).toMatchObject({ name: "x", datatype: tensor.datatype, shape: tensor.shape });
       expect(Buffer.from(back!.data).equals(tensor.data)).toBe(true);
-      expect(back!.data.buffer).not.toBe(tensor.data.buffer);
+      expect(back!.data.buffer === tensor.data.buffer).toBe(!looks);
     }),
   );
+});
+
+const PAIR: Tensor = { name: "x", datatype: "FP32", shape: [1, 2], data: new Uint8Array(Float32Array.of(3, 5).buffer) };
+
+/** What a hook may do with a tensor, and what it then gives. */
+test.for<[string, (x: HookTensor & { datatype: "FP32" }) => unknown, readonly number[]]>([
+  ["written into", (x) => (x.data.set([4, 6]), x), [4, 6]],
+  ["spread", (x) => ({ ...x }), [3, 5]],
+  ["given other data", (x) => Object.assign(x, { data: [7, 8] }), [7, 8]],
+  ["cloned, as for a thread", (x) => structuredClone(x), [3, 5]],
+  ["told as JSON", (x) => ({ ...x, data: Object.values((JSON.parse(JSON.stringify(x)) as typeof x).data) }), [3, 5]],
+])("a tensor that is %s counts as it is then, and leaves what came in as it was", ([, change, expected]) => {
+  const { x } = toHookTensors([PAIR]) as { x: HookTensor & { datatype: "FP32" } };
+  const [back] = fromHookTensors([anyShape(PAIR)], { x: change(x) }) as [Tensor];
+  expect([...new Float32Array(new Uint8Array(back.data).buffer)]).toEqual(expected);
+  expect([...new Float32Array(PAIR.data.buffer)]).toEqual([3, 5]);
+});
+
+test("a tensor that no hook has looked at fits no other type or shape", () => {
+  const { x } = toHookTensors([PAIR]);
+  expect(fromHookTensors([{ name: "x", datatype: "FP64", shape: [-1, 2] }], { x })).toMatch(/must be a Float64Array/);
+  const changed = toHookTensors([PAIR]);
+  Object.assign(changed["x"]!.shape, [2]);
+  expect(fromHookTensors([anyShape(PAIR)], changed)).toBe('"x": it has 2 elements, its shape is [2,2]');
 });
 
 test("arrays are taken as well as typed arrays, nested or flat, texts as bytes", () => {

@@ -3,7 +3,10 @@ import type { GivenTensor, Tensor as HookTensor, Tensors } from "@millrace/hooks
 import { encodeData } from "../forms/json-data.ts";
 import { quote, Refusal, shapeText } from "../http/refusal.ts";
 
-/** Tensors as they travel to tensors as hooks see them, and back. Pure. Both ways copy: nobody changes what another one holds. */
+/**
+ * Tensors as they travel to tensors as hooks see them, and back. Pure. What a hook looks at is copied both ways: nobody changes what
+ * another one holds. What it hands on as it was is not.
+ */
 
 type FixedType = Exclude<Datatype, "BYTES">;
 
@@ -23,18 +26,54 @@ const ARRAYS = {
   FP64: Float64Array,
 } as const satisfies Record<FixedType, unknown>;
 
-/** Tensors by name, for a hook. The data must fit their shapes, as those of requests and answers do. O(bytes). */
+/**
+ * A tensor as a hook gets it. The data, which must fit the shape, are copied when they are first looked at: memory of its own costs two
+ * microseconds, however little it is.
+ */
+class HeldTensor {
+  readonly datatype: Datatype;
+  readonly shape: readonly number[];
+  readonly #source: Tensor;
+  #data: unknown;
+
+  constructor(source: Tensor) {
+    this.datatype = source.datatype;
+    this.shape = [...source.shape];
+    this.#source = source;
+    Object.defineProperty(this, "data", HeldTensor.#DATA);
+  }
+
+  /** A property of each tensor's own, so that `{ ...tensor }` has it; one getter for all, so that they stay of one kind to V8. */
+  static readonly #DATA: PropertyDescriptor & ThisType<HeldTensor> = {
+    enumerable: true,
+    get() {
+      return (this.#data ??= copyOf(this.#source));
+    },
+    set(data: unknown) {
+      this.#data = data;
+    },
+  };
+
+  /** The bytes of what a hook hands on as it was; undefined for all else. */
+  static untouched(given: object, { datatype }: TensorSpec): Uint8Array | undefined {
+    if (!(#source in given) || given.#data !== undefined || given.datatype !== datatype) return undefined;
+    const { shape, data } = given.#source;
+    return elementCount(given.shape) === elementCount(shape) ? data : undefined;
+  }
+}
+
+/** Tensors by name, for a hook. O(tensors). */
 export function toHookTensors(tensors: readonly Tensor[]): Tensors {
   const byName: Record<string, HookTensor> = Object.create(null) as Record<string, HookTensor>;
-  for (const { name, datatype, shape, data } of tensors) {
-    // A buffer of its own: it may start at any byte of what came in, and a thread takes the whole of it.
-    const own = new ArrayBuffer(data.byteLength);
-    new Uint8Array(own).set(data);
-    const elements =
-      datatype === "BYTES" ? toElements(Buffer.from(own), elementCount(shape)) : new ARRAYS[datatype](own);
-    byName[name] = { datatype, shape: [...shape], data: elements } as HookTensor;
-  }
+  for (const tensor of tensors) byName[tensor.name] = new HeldTensor(tensor) as unknown as HookTensor;
   return byName;
+}
+
+function copyOf({ datatype, shape, data }: Tensor): HookTensor["data"] {
+  // A buffer of its own: it may start at any byte of what came in, and a thread takes the whole of it.
+  const own = new ArrayBuffer(data.byteLength);
+  new Uint8Array(own).set(data);
+  return datatype === "BYTES" ? toElements(Buffer.from(own), elementCount(shape)) : new ARRAYS[datatype](own);
 }
 
 function toElements(data: Buffer, count: number): Buffer[] {
@@ -66,13 +105,17 @@ export function fromHookTensors(specs: readonly TensorSpec[], given: unknown): r
   return tensors;
 }
 
-function fromHookTensor({ name, datatype, shape: expected }: TensorSpec, given: unknown): Tensor | string {
+function fromHookTensor(spec: TensorSpec, given: unknown): Tensor | string {
+  const { name, datatype, shape: expected } = spec;
   if (typeof given !== "object" || given === null) return "it is no tensor {shape, data}";
-  const { shape, data } = given as Partial<GivenTensor>;
+  const { shape } = given as Partial<GivenTensor>;
   const isShape = Array.isArray(shape) && shape.every((size) => Number.isSafeInteger(size) && size >= 0);
   if (!isShape) return "its shape must be an array of sizes (integers, 0 or more)";
   const fits = shape.length === expected.length && shape.every((size, i) => expected[i] === -1 || expected[i] === size);
   if (!fits) return `its shape is ${shapeText(shape)}, expected is ${shapeText(expected)}`;
+  const untouched = HeldTensor.untouched(given, spec);
+  if (untouched !== undefined) return { name, datatype, shape: [...shape], data: untouched };
+  const { data } = given as Partial<GivenTensor>;
   const bytes = datatype === "BYTES" ? encodeBytes(shape, data) : encodeFixed(datatype, shape, data);
   return typeof bytes === "string" ? bytes : { name, datatype, shape: [...shape], data: bytes };
 }

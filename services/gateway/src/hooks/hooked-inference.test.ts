@@ -214,10 +214,34 @@ test("a result that throws when it is looked at is the hook's failure, and nothi
   expect(logged.map(({ error }) => (error as Error).message)).toEqual(["secret", "secret"]);
 });
 
+test("what a hook throws may throw when it is looked at: the request is answered, and the log has a line", async () => {
+  const hostile = new Proxy(new Error("secret"), {
+    getPrototypeOf: () => {
+      throw new Error("secret");
+    },
+  });
+  const lines: string[] = [];
+  const told = logger.error;
+  (logger as { error: unknown }).error = ({ error }: { error?: Error }, text: string): void => {
+    // As a serializer does.
+    if (error !== undefined) expect(error instanceof Error).toBeDefined();
+    lines.push(text);
+  };
+  const throws = (): Promise<never> => Promise.reject(hostile);
+  for (const module of [{ preprocess: throws }, { postprocess: throws }]) {
+    const { ask, app } = gatewayWith(module);
+    const { status, answer } = await ask({ headers: { "x-request-timeout-ms": "60000" } });
+    expect([status, answer.code, app.inFlight()]).toEqual([500, "hook_failed", 0]);
+  }
+  logger.error = told;
+  expect(lines).toEqual(Array(2).fill("a hook failed, with what cannot be told"));
+  expect([...running.values()]).toEqual([0, 0]);
+});
+
 test("an answer that cannot be made into tensors ends its own request, and throws at nobody who brings answers", async () => {
   const inner = new EchoInference();
   inner.isManual = true;
-  const { ask, app } = gatewayWith({ postprocess: ({ outputs }) => outputs }, inner);
+  const { ask, app } = gatewayWith({ postprocess: ({ outputs }) => ({ y: { ...outputs["y"]! } }) }, inner);
   const asking = ask({ headers: { "x-request-timeout-ms": "60000" } });
   await expect.poll(() => inner.pending.size).toBe(1);
   const [{ answer }] = [...inner.pending.values()] as [Submitted];

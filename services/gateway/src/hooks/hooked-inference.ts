@@ -1,12 +1,14 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import type { HookEvent, HookRecord } from "@millrace/hooks";
+import { RequestTable } from "@millrace/protocol";
 import type { Logger } from "@millrace/runtime";
+import { DeadlineWheel, WHEEL_GRAIN_MS } from "../broker/deadline-wheel.ts";
 import type { Inference, InferenceAnswer, InferenceRequest } from "../broker/inference.ts";
 import { AfterQueue } from "./after-queue.ts";
 import { HookCall, type HookedModel, type HookOutcome, NO_STAGES } from "./hook-call.ts";
 import { type FoundHooks, loadHooks } from "./hook-folder.ts";
 import type { HookName, Hooks } from "./hook-module.ts";
-import { type HookRunner, type HookScope, type HookSinks, InlineRunner } from "./hook-runner.ts";
+import { type HookRunner, type HookSinks, InlineRunner } from "./hook-runner.ts";
 import { toHookTensors } from "./hook-tensor.ts";
 import { HookThreads } from "./hook-threads.ts";
 import { HookedModels } from "./hooked-models.ts";
@@ -67,7 +69,9 @@ export class HookedInference implements Inference {
   readonly #options: HookedInferenceOptions;
   readonly #known = new Map<string, Known>();
   readonly #runners: HookRunner[] = [];
-  readonly #calls = new Map<number, HookCall>();
+  readonly #calls = new RequestTable<HookCall>();
+  readonly #deadlines = new DeadlineWheel<HookCall>();
+  #deadlineTimer: NodeJS.Timeout | undefined;
   #handles = FIRST_HANDLE;
 
   constructor(options: HookedInferenceOptions) {
@@ -100,6 +104,7 @@ export class HookedInference implements Inference {
     };
     const call = new HookCall(this.#options.inner, shared, { model: hooked.model, request, onEnd });
     this.#calls.set(handle, call);
+    this.#deadlineTimer ??= setInterval(() => this.#expire(), WHEEL_GRAIN_MS);
     call.start();
     return handle;
   }
@@ -119,10 +124,18 @@ export class HookedInference implements Inference {
 
   /** Waits for the `after` hooks that are under way, five seconds at most, and ends the threads. */
   async close(): Promise<void> {
+    clearInterval(this.#deadlineTimer);
     const idle = Promise.all([...this.#known.values()].map(({ after }) => after.idle()));
     const isIdle = await Promise.race([idle, sleep(AFTER_DRAIN_MS, undefined, { ref: false })]);
     if (isIdle === undefined) this.#options.logger.warn({}, "some after hooks did not end in the drain");
     await Promise.all(this.#runners.map((runner) => runner.close()));
+  }
+
+  #expire(): void {
+    for (const call of this.#deadlines.expire(performance.now())) call.expire();
+    if (this.#calls.size > 0) return;
+    clearInterval(this.#deadlineTimer);
+    this.#deadlineTimer = undefined;
   }
 
   #share(name: string, path: string, hooks: Hooks): HookedModel {
@@ -141,6 +154,7 @@ export class HookedInference implements Inference {
       name,
       hooks,
       runner,
+      deadlines: this.#deadlines,
       running: () => running,
       began: (hook) => {
         if (hook !== "after") running++;
@@ -156,8 +170,13 @@ export class HookedInference implements Inference {
         logged.set(hook, last);
         if (performance.now() - last.atMs < LOG_EVERY_MS) return void last.omitted++;
         const fields = { model: name, hook, "http.request.id": requestId, omitted: last.omitted };
-        logger.error({ ...fields, error }, "a hook failed");
         Object.assign(last, { atMs: performance.now(), omitted: 0 });
+        try {
+          logger.error({ ...fields, error }, "a hook failed");
+        } catch {
+          // It throws when it is looked at.
+          logger.error(fields, "a hook failed, with what cannot be told");
+        }
       },
     };
   }
@@ -165,18 +184,18 @@ export class HookedInference implements Inference {
   /** Starts the `after` hook, or lets it wait, if the model has one. */
   #after({ shared, after }: Known, call: HookCall, answer: InferenceAnswer): void {
     if (shared?.hooks.after === undefined) return;
-    const { request, scope, startedMs } = call;
-    const record = recordOf(request, answer, startedMs);
+    const { request } = call;
+    const record = recordOf(call, answer);
     const isIn = after.add({
       bytes: request.payload.byteLength + (answer.ok ? sizeOf(answer) : 0),
-      run: () => runAfter(shared, scope, record),
+      run: () => runAfter(shared, call, record),
     });
     if (!isIn) shared.ended("after", "dropped");
   }
 }
 
 /** Runs an `after` hook with a signal of its own: the request's has no more to say. Never rejects. */
-async function runAfter(shared: HookedModel, scope: HookScope, record: HookRecord): Promise<void> {
+async function runAfter(shared: HookedModel, call: HookCall, record: HookRecord): Promise<void> {
   const abort = new AbortController();
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(() => {
@@ -185,14 +204,15 @@ async function runAfter(shared: HookedModel, scope: HookScope, record: HookRecor
     late.reject(reason);
   }, AFTER_TIMEOUT_MS);
   shared.began("after");
-  const own = { ...scope, signal: abort.signal, deadlineMs: performance.now() + AFTER_TIMEOUT_MS };
-  const work = shared.runner.run({ hook: "after", given: record }, own).finally(() => shared.left("after"));
+  const { model, requestId, state } = call;
+  const scope = { model, requestId, state, signal: abort.signal, deadlineMs: performance.now() + AFTER_TIMEOUT_MS };
+  const work = Promise.try(() => shared.runner.run({ hook: "after", given: record }, scope));
   try {
-    await Promise.race([work, late.promise]);
+    await Promise.race([work.finally(() => shared.left("after")), late.promise]);
     shared.ended("after", "ok");
   } catch (error) {
     shared.ended("after", abort.signal.aborted ? "late" : "error");
-    shared.failed("after", error, scope.requestId);
+    shared.failed("after", error, requestId);
   } finally {
     clearTimeout(timer);
   }
@@ -208,20 +228,13 @@ function sizeOf(answer: InferenceAnswer & { readonly ok: true }): number {
   return answer.outputs.reduce((bytes, { data }) => bytes + data.byteLength, 0);
 }
 
-/** Decodes when it is first looked at. */
-function recordOf(request: InferenceRequest, answer: InferenceAnswer, startedMs: number): HookRecord {
+function recordOf({ request, startedMs }: HookCall, answer: InferenceAnswer): HookRecord {
   const durationMs = performance.now() - startedMs;
-  let inputs: HookRecord["request"] | undefined;
-  let outputs: HookRecord["outputs"] | undefined;
   return {
     atMs: Date.now() - durationMs,
     durationMs,
     outcome: answer.ok ? "ok" : answer.code,
-    get request() {
-      return (inputs ??= { inputs: toHookTensors(request.inputs), rows: request.rows });
-    },
-    get outputs() {
-      return (outputs ??= answer.ok ? toHookTensors(answer.outputs) : {});
-    },
+    request: { inputs: toHookTensors(request.inputs), rows: request.rows },
+    outputs: answer.ok ? toHookTensors(answer.outputs) : {},
   };
 }
