@@ -40,3 +40,24 @@ test("numbers that are counted up for long need no more room than those that are
   expect(table.size).toBe(300);
   expect(table.values().toSorted((a, b) => a - b)).toEqual(Array.from({ length: 300 }, (_, i) => 99_700 + i));
 });
+
+test("a deletion costs the same whether few are open or many", () => {
+  /** How long 5,000 requests take that come and go in their order, so many open at a time, in ms; the least of ten. */
+  const costOf = (open: number): number => {
+    const table = new RequestTable<number>();
+    let n = 0;
+    while (n < open) table.set(n, n++);
+    const costs = Array.from({ length: 10 }, () => {
+      const fromMs = performance.now();
+      for (const until = n + 5_000; n < until; n++) {
+        table.set(n, n);
+        table.delete(n - open);
+      }
+      return performance.now() - fromMs;
+    });
+    return Math.min(...costs);
+  };
+  costOf(8);
+  // Were those that are open neighbours, it would be some hundred times.
+  expect(costOf(8_000)).toBeLessThan(15 * costOf(8));
+});

@@ -3,6 +3,12 @@ const FREE_SHARE = 0.5;
 
 const SLOTS_MIN = 64;
 
+/**
+ * 2^32 over the golden ratio: its multiples spread consecutive numbers evenly over the slots (Knuth, TAOCP 3, 6.4). Were they neighbours,
+ * each deletion would go through all that are open.
+ */
+const SPREAD = 0x9e3779b1;
+
 /** No request has this number. */
 const NOBODY = -1;
 
@@ -18,6 +24,8 @@ export class RequestTable<T> {
   #numbers = new Float64Array(SLOTS_MIN).fill(NOBODY);
   #requests: (T | undefined)[] = Array.from({ length: SLOTS_MIN }, () => undefined);
   #size = 0;
+  /** What leaves so many bits of 32 as slots have. */
+  #shift = 32 - Math.log2(SLOTS_MIN);
 
   get size(): number {
     return this.#size;
@@ -43,11 +51,12 @@ export class RequestTable<T> {
   delete(number: number): boolean {
     const numbers = this.#numbers;
     const mask = numbers.length - 1;
+    const shift = this.#shift;
     let hole = this.#slotOf(number);
     if (numbers[hole] === NOBODY) return false;
     // What follows and belongs at the hole or before it moves up: a search never has to pass over deleted entries.
     for (let slot = (hole + 1) & mask; numbers[slot] !== NOBODY; slot = (slot + 1) & mask) {
-      const home = numbers[slot]! & mask;
+      const home = Math.imul(numbers[slot]!, SPREAD) >>> shift;
       if (((slot - home) & mask) < ((slot - hole) & mask)) continue;
       numbers[hole] = numbers[slot]!;
       this.#requests[hole] = this.#requests[slot];
@@ -68,7 +77,7 @@ export class RequestTable<T> {
   #slotOf(number: number): number {
     const numbers = this.#numbers;
     const mask = numbers.length - 1;
-    let slot = number & mask;
+    let slot = Math.imul(number, SPREAD) >>> this.#shift;
     while (numbers[slot] !== number && numbers[slot] !== NOBODY) slot = (slot + 1) & mask;
     return slot;
   }
@@ -77,6 +86,7 @@ export class RequestTable<T> {
     const numbers = this.#numbers;
     const requests = this.#requests;
     this.#numbers = new Float64Array(numbers.length * 2).fill(NOBODY);
+    this.#shift--;
     this.#requests = Array.from({ length: numbers.length * 2 }, () => undefined);
     for (let i = 0; i < numbers.length; i++) {
       if (numbers[i] === NOBODY) continue;

@@ -31,10 +31,13 @@ export function hookFailureOf(error: unknown, hook: HookName, model: string): Ho
   return { code: "hook_failed", message: `${subject} failed`, retryAfterMs: 0 };
 }
 
-/** What a hook threw may throw in its turn when it is looked at. */
+/** What a hook threw may throw in its turn when it is looked at, and its message be no text. */
 function readError(error: unknown): { readonly name: string; readonly message: string } {
   try {
-    if (error instanceof Error) return { name: `${error.name}`, message: `${error.message}` };
+    if (error instanceof Error) {
+      const { name, message }: { name: unknown; message: unknown } = error;
+      if (typeof name === "string" && typeof message === "string") return { name, message };
+    }
   } catch {
     // Then it is told as any other.
   }
