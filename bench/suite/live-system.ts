@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { Curve, type Line } from "@millrace/scheduling";
+import type { LoadWarmUp } from "../../tests/support/load-plan.ts";
 import { writeModels } from "../../tests/support/load-models.ts";
 import { readMetrics, sumOf } from "../../tests/support/metrics-text.ts";
 import type { RowPoolOptions } from "../../tests/support/row-pool.ts";
@@ -24,6 +25,17 @@ const POOL_ROWS = 512;
 /** Eight workers on two cores that others use as well. */
 const READY_TIMEOUT_MS = 90_000;
 
+const WARM_UP = "warm-up";
+/** What all workers together do of it a second. */
+const WARM_UP_PER_SECOND = 2_000;
+const WARM_UP_ROWS = 8;
+
+/** A model so fast that in a second each path was taken a thousand times: that of answers, of refusals at the door, of later sheds. */
+function warmUpModel(workers: number): SimulatedModel {
+  const runMs = (1000 * workers * WARM_UP_ROWS) / WARM_UP_PER_SECOND;
+  return { name: WARM_UP, runMs, maxBatchSize: WARM_UP_ROWS, timeoutMs: 4 * runMs };
+}
+
 /** `millrace dev` with simulated models, and what its answers are checked against. Leaving its scope ends it. */
 export class LiveSystem implements AsyncDisposable {
   readonly workers: number;
@@ -46,11 +58,12 @@ export class LiveSystem implements AsyncDisposable {
     await using stack = new AsyncDisposableStack();
     const folder = stack.use(await temporaryFolder());
     const served = join(folder.path, "models");
-    for (const model of options.models) await writeSimulatedModel(served, model);
-    const names = options.models.map(({ name }) => name);
+    const models = [...options.models, warmUpModel(options.workers)];
+    for (const model of models) await writeSimulatedModel(served, model);
+    const names = models.map(({ name }) => name);
     const witnesses = await writeModels(
       join(folder.path, "witnesses"),
-      options.models.map(({ name, lengths }) => simulatedWitness(name, lengths?.buckets.at(-1))),
+      models.map(({ name, lengths }) => simulatedWitness(name, lengths?.buckets.at(-1))),
     );
     const system = stack.use(
       await DevSystem.start({
@@ -71,7 +84,7 @@ export class LiveSystem implements AsyncDisposable {
   /** One more worker, which serves models of the same names its own way. Resolves when the broker has it. */
   async addWorker(models: readonly SimulatedModel[]): Promise<void> {
     const folder = this.#stack.use(await temporaryFolder());
-    for (const model of models) await writeSimulatedModel(folder.path, model);
+    for (const model of [...models, warmUpModel(this.workers)]) await writeSimulatedModel(folder.path, model);
     const broker = this.system.addresses["broker-1"]?.["workers"] ?? "";
     const env = { MILLRACE_NAME: "worker-other", MILLRACE_LOG_LEVEL: "warn" };
     this.#stack.use(await startWorker({ broker, models: folder.path, env }));
@@ -83,6 +96,18 @@ export class LiveSystem implements AsyncDisposable {
     const pool = this.#pools.get(model);
     if (pool === undefined) throw new RangeError(`the system has no model ${model}`);
     return pool;
+  }
+
+  /**
+   * What goes before a load that is measured: below and far above what can be done. At some hundreds of requests a second code takes longer to
+   * be compiled than a measurement lasts; the first refusals took 8 to 18 ms.
+   */
+  get warmUp(): LoadWarmUp {
+    const phases = [
+      { ratePerSecond: 0.5 * WARM_UP_PER_SECOND, durationMs: 500 },
+      { ratePerSecond: 2 * WARM_UP_PER_SECOND, durationMs: 1000 },
+    ];
+    return { pool: this.poolOf(WARM_UP), arrivals: { kind: "phases", phases, seed: 98 }, connections: 256 };
   }
 
   /** The batch time that the broker has measured, as a line through its medians. */

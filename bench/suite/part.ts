@@ -63,7 +63,7 @@ export class PartRun {
     return results;
   }
 
-  /** A load that does not count: code is compiled, connections and memory are there, the curve is learnt. */
+  /** A load that does not count, from which the curve is learnt. */
   async warmUp(
     live: LiveSystem,
     options: Pick<ProbeOptions, "model" | "deadlineMs" | "headers">,

@@ -1,5 +1,5 @@
 import { type ArrivalPlan, planArrivals } from "../../tests/support/arrival-plan.ts";
-import { startLoad } from "../../tests/support/load.ts";
+import { prepareLoad } from "../../tests/support/load.ts";
 import type { LoadReport } from "../../tests/support/load-plan.ts";
 import { cpuBetween, readCpu, readMachineCpuMs } from "../process-usage.ts";
 import type { LiveSystem } from "./live-system.ts";
@@ -42,12 +42,13 @@ export async function probe(live: LiveSystem, options: ProbeOptions): Promise<Su
 export async function probeTogether(live: LiveSystem, options: readonly ProbeOptions[]): Promise<SuiteProbe[]> {
   const rowsBefore = await Promise.all(options.map(({ model }) => live.sentRows(model)));
   await using stack = new AsyncDisposableStack();
-  const started = await Promise.all(options.map((one) => startLoad(toPlan(live, one))));
-  for (const load of started) stack.use(load);
+  const loads = await Promise.all(options.map((one) => prepareLoad(toPlan(live, one))));
+  for (const load of loads) stack.use(load);
+  await Promise.all(loads.map((load) => load.start()));
   const cpuBefore = readCpu(live.system.process.tree());
   const [machineMs, startMs] = [readMachineCpuMs(), performance.now()];
   const [reports] = await Promise.all([
-    Promise.all(started.map(({ report }) => report)),
+    Promise.all(loads.map(({ report }) => report)),
     ...options.map(({ meanwhile }) => meanwhile?.()),
   ]);
   const elapsedMs = performance.now() - startMs;
@@ -85,7 +86,7 @@ export function assertRight(name: string, { identity, faults, firstFaults }: Loa
   if (faults > 0) throw new WrongAnswer(`${name}: ${faults} requests without an answer: ${firstFaults.join("; ")}`);
 }
 
-function toPlan(live: LiveSystem, options: ProbeOptions): Parameters<typeof startLoad>[0] {
+function toPlan(live: LiveSystem, options: ProbeOptions): Parameters<typeof prepareLoad>[0] {
   const { model, arrivals, deadlineMs, rowsMax = 1, connections = 1024, headers, windowMs, seed = 1 } = options;
   return {
     urls: live.system.urls,
@@ -100,6 +101,7 @@ function toPlan(live: LiveSystem, options: ProbeOptions): Parameters<typeof star
     answerTimeoutMs: deadlineMs + ANSWER_GRACE_MS,
     open: { arrivals, deadlineMs, ...(windowMs === undefined ? {} : { windowMs }) },
     ...(headers === undefined ? {} : { headers }),
+    warmUp: live.warmUp,
   };
 }
 

@@ -39,6 +39,15 @@ export type LoadPlan = {
   readonly isTimed?: boolean;
   /** How requests are written; default the Open Inference Protocol. */
   readonly form?: RequestFormName;
+  /** For benchmarks: goes before, and counts for nothing; but its answers must be right, too. */
+  readonly warmUp?: LoadWarmUp;
+};
+
+/** An open loop in front of what is measured, after which code is compiled in the load process and in what it asks. */
+export type LoadWarmUp = {
+  readonly pool: RowPoolOptions;
+  readonly arrivals: ArrivalPlan;
+  readonly connections: number;
 };
 
 /** How far it is. `notOk`: answers that were not 200. */
@@ -58,10 +67,14 @@ export type LoadReport = LoadResult & {
 };
 
 /** What the load process is told. */
-export type LoadCommand = { readonly type: "start"; readonly plan: LoadPlan } | { readonly type: "stop" };
+export type LoadCommand =
+  | { readonly type: "prepare"; readonly plan: LoadPlan }
+  | { readonly type: "start" }
+  | { readonly type: "stop" };
 
-/** What the load process tells. `started`: the rows are made, and the first requests go out. */
+/** What the load process tells. `prepared`: the rows are made, and what goes before has been. `started`: the first requests go out. */
 export type LoadEvent =
+  | { readonly type: "prepared" }
   | { readonly type: "started" }
   | ({ readonly type: "progress" } & LoadProgress)
   | { readonly type: "done"; readonly report: LoadReport }

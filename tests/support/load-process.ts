@@ -4,7 +4,7 @@
  */
 import { planArrivals } from "./arrival-plan.ts";
 import { type LoadResult, type LoadSource, runLoad, toPostBytes } from "./load-generator.ts";
-import type { LoadCommand, LoadEvent, LoadPlan, LoadReport } from "./load-plan.ts";
+import type { LoadCommand, LoadEvent, LoadPlan, LoadReport, LoadWarmUp } from "./load-plan.ts";
 import { runOpenLoad } from "./open-loop.ts";
 import { type CheckedRequest, RowIdentityChecker } from "./row-identity.ts";
 import { buildRowPool } from "./row-pool.ts";
@@ -19,7 +19,33 @@ function tell(event: LoadEvent): void {
   process.send?.(event);
 }
 
+/** Resolves when the load may begin. */
+const mayStart = Promise.withResolvers<void>();
+
+/** @throws Error where an answer is wrong or missing. */
+async function warmUp({ urls }: LoadPlan, { pool, arrivals, connections }: LoadWarmUp): Promise<void> {
+  const checker = new RowIdentityChecker({ pools: [await buildRowPool(pool)], seed: pool.seed, rowsMax: 1 });
+  const { faults, firstFaults } = await runOpenLoad({
+    urls,
+    connections,
+    arrivalsMs: planArrivals(arrivals),
+    deadlineMs: Infinity,
+    signal: abort.signal,
+    source: {
+      next: () => {
+        const context = checker.next();
+        return { bytes: toPostBytes(context.path, context.body, context.headers), context };
+      },
+      onAnswer: (request, answer) => checker.check(request, answer),
+    },
+  });
+  const { mismatches, firstMismatches } = checker.report();
+  if (faults + mismatches > 0)
+    throw new Error(`wrong before it counts: ${JSON.stringify({ firstMismatches, firstFaults })}`);
+}
+
 async function run(plan: LoadPlan): Promise<LoadReport> {
+  if (plan.warmUp !== undefined) await warmUp(plan, plan.warmUp);
   const pools = [];
   for (const pool of plan.pools) pools.push(await buildRowPool(pool));
   const checker = new RowIdentityChecker({
@@ -39,6 +65,8 @@ async function run(plan: LoadPlan): Promise<LoadReport> {
   let left = plan.requests;
   let answers = 0;
   let notOk = 0;
+  tell({ type: "prepared" });
+  await mayStart.promise;
   const progress = (): void => tell({ type: "progress", answers, notOk, mismatches: checker.mismatches });
   const timer = setInterval(progress, PROGRESS_EVERY_MS);
   const cpuBefore = process.cpuUsage();
@@ -83,6 +111,7 @@ function pick<Key extends keyof LoadPlan>(
 process.on("disconnect", () => process.exit(1));
 process.on("message", (command: LoadCommand) => {
   if (command.type === "stop") return abort.abort();
+  if (command.type === "start") return mayStart.resolve();
   run(command.plan).then(
     (report) => tell({ type: "done", report }),
     (error: unknown) => tell({ type: "failed", error: error instanceof Error ? (error.stack ?? "") : String(error) }),

@@ -14,20 +14,30 @@ export type RunningLoad = AsyncDisposable & {
   stop(): Promise<LoadReport>;
 };
 
-/**
- * Starts a load, and resolves when its first requests go out. `networkNamespace`: the file of the network that it runs in,
- * instead of this machine's.
- */
-export async function startLoad(
-  plan: LoadPlan,
-  { networkNamespace }: { readonly networkNamespace?: string } = {},
-): Promise<RunningLoad> {
+type LoadPlace = {
+  /** The file of the network that the load runs in, instead of this machine's. */
+  readonly networkNamespace?: string;
+};
+
+/** Starts a load, and resolves when its first requests go out. */
+export async function startLoad(plan: LoadPlan, place: LoadPlace = {}): Promise<RunningLoad> {
+  const load = await prepareLoad(plan, place);
+  await load.start();
+  return load;
+}
+
+/** A load that has done all that comes before its first request. `start` resolves when that goes out. */
+export type PreparedLoad = RunningLoad & { start(): Promise<void> };
+
+/** Of several loads none begins while another one still warms up. */
+export async function prepareLoad(plan: LoadPlan, { networkNamespace }: LoadPlace = {}): Promise<PreparedLoad> {
   const program = join(import.meta.dirname, "load-process.ts");
   const child =
     networkNamespace === undefined
       ? fork(program, { execPath: NODE, execArgv: [] })
       : fork(program, { execPath: "nsenter", execArgv: [`--net=${networkNamespace}`, NODE] });
   const tell = (command: LoadCommand): void => void child.send(command);
+  const prepared = Promise.withResolvers<void>();
   const started = Promise.withResolvers<void>();
   const report = Promise.withResolvers<LoadReport>();
   // Whoever does not await the report hears of its failure elsewhere.
@@ -38,7 +48,8 @@ export async function startLoad(
     for (const check of waiting) check(isOver);
   };
   child.on("message", (event: LoadEvent) => {
-    if (event.type === "started") started.resolve();
+    if (event.type === "prepared") prepared.resolve();
+    else if (event.type === "started") started.resolve();
     else if (event.type === "failed") report.reject(new Error(`the load failed: ${event.error}`));
     else if (event.type === "done") {
       report.resolve(event.report);
@@ -63,9 +74,13 @@ export async function startLoad(
     check(false);
     return promise;
   };
-  tell({ type: "start", plan });
-  await Promise.race([started.promise, report.promise]);
+  tell({ type: "prepare", plan });
+  await Promise.race([prepared.promise, report.promise]);
   return {
+    start: async () => {
+      if (child.connected) tell({ type: "start" });
+      await Promise.race([started.promise, report.promise]);
+    },
     pid: child.pid ?? 0,
     report: report.promise,
     progressed,

@@ -24,6 +24,7 @@ export const lone: PartRow = {
       pools: [live.poolOf(QUICK.name)],
       seed: 1,
       rowsMax: 1,
+      warmUp: live.warmUp,
     };
     await runCheckedLoad({ ...load, durationMs: run.durationMs(2) });
     run.context.signal.throwIfAborted();
@@ -53,6 +54,7 @@ export const saturated: PartRow = {
       pools: [live.poolOf(DEVICE.name)],
       seed: 1,
       rowsMax: 1,
+      warmUp: live.warmUp,
     };
     await runCheckedLoad({ ...load, durationMs: run.durationMs(3) });
     run.context.signal.throwIfAborted();

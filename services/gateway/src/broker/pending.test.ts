@@ -154,7 +154,7 @@ test("a broker that shuts down hands requests back, for the next one; any other 
   expect(answerOf(endings)).toMatchObject({
     message: "because",
     retryAfterMs: 70,
-    stages: { brokerQueueMs: 4, retryMs: 2 },
+    stages: { brokerQueueMs: 4, retryMs: 2, networkMs: 4 },
   });
   expect(table.hasUnsent).toBe(true);
   expect(flushed(table, 20)[0]).toMatchObject([{ request: a, attempt: 1 }]);

@@ -213,10 +213,13 @@ export class PendingTable {
         if (ending !== undefined) endings.push(ending);
         continue;
       }
+      const brokerQueueMs = item.brokerQueueUs / 1000;
+      const retryMs = item.retryUs / 1000;
       const stages = {
         ...noStages(pending),
-        brokerQueueMs: item.brokerQueueUs / 1000,
-        retryMs: pending.retryMs + item.retryUs / 1000,
+        brokerQueueMs,
+        retryMs: pending.retryMs + retryMs,
+        networkMs: Math.max(0, nowMs - pending.sinceMs - brokerQueueMs - retryMs),
       };
       endings.push(this.#refuse(pending, code, { message: item.text, retryAfterMs: item.retryAfterMs, stages }));
     }
