@@ -138,9 +138,10 @@ export class LoadDriver {
     assertRight(row, checked, ALL_OK);
     const wrk = await this.#wrkOf(row.form);
     const url = side.urls[0] ?? "";
-    await wrk.run(url, { connections: 1, durationMs: RAMP_MS });
+    const core = row.loadCore?.();
+    await wrk.run(url, { connections: 1, durationMs: RAMP_MS, core });
     onBegin();
-    const report = await wrk.run(url, { connections: 1, durationMs: ms });
+    const report = await wrk.run(url, { connections: 1, durationMs: ms, core });
     return { ...report, checked: checked.answers };
   }
 
@@ -150,13 +151,14 @@ export class LoadDriver {
     { ms, connections, onBegin }: LoadTurn & { readonly connections: number },
   ): Promise<Load> {
     const wrk = await this.#wrkOf(row.form);
+    const core = row.loadCore?.();
     const share = Math.ceil((connections - 1) / side.urls.length);
     const load = (durationMs: number): Promise<WrkReport[]> =>
-      Promise.all(side.urls.map((url) => wrk.run(url, { connections: share, durationMs })));
+      Promise.all(side.urls.map((url) => wrk.run(url, { connections: share, durationMs, core })));
     await load(RAMP_MS);
     if (row.isEcho === true) {
       onBegin();
-      return { ...(await wrk.run(side.urls[0] ?? "", { connections, durationMs: ms })), checked: 0 };
+      return { ...(await wrk.run(side.urls[0] ?? "", { connections, durationMs: ms, core })), checked: 0 };
     }
     await using checking = await startLoad({ ...this.#plan(row, side), connections: 1 });
     onBegin();

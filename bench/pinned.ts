@@ -5,15 +5,20 @@ import { delimiter, join } from "node:path";
 import { nameOf } from "./process-usage.ts";
 import type { SideRow } from "./side.ts";
 
+const LOAD_CORE = 1;
+
 /**
  * A side whose processes stay on one core each, as an operator would place them with `taskset` or a static CPU manager. `coreOf` has
- * the name of a process, the one that it was given, or else its program's, and counts the cores that this process may use, from 0.
+ * the name of a process, the one that it was given, or else its program's, and counts the cores that this process may use, from 0: the
+ * front's, which the load keeps off, as it would on a machine of its own. Where it may not, each answer wakes wrk on the very core
+ * that wrote it, and the two change places 20,000 times a second while the other core idles.
  */
 export function pinned(row: SideRow, coreOf: (name: string) => number): SideRow {
   return {
     ...row,
     name: `${row.name}, pinned`,
-    settings: `${row.settings}; each process pinned to a core (taskset)`,
+    settings: `${row.settings}; each process pinned to a core, the load to the one that the front is not on (taskset)`,
+    loadCore: () => usableCores()[LOAD_CORE]!,
     missing: () => row.missing() || unpinnable(),
     start: async (model) => {
       await using own = new AsyncDisposableStack();

@@ -45,6 +45,8 @@ export type SideRow = {
   readonly isEcho?: boolean;
   /** Whether it works while nobody asks: then it runs only while it is measured. */
   readonly isRestless?: boolean;
+  /** The number of the core that a closed loop's load stays on; default: where the kernel puts it. */
+  loadCore?(): number;
   /** Why it cannot run here, or "". */
   missing(): string;
   /** Starts it, and resolves when it answers. */

@@ -32,17 +32,19 @@ test("a thread that is not there has no processor time, not 0", () => {
   expect(() => threadCpuMsOf(process.pid, "nobody")).toThrow("no thread named nobody");
 });
 
-test("a pinned side has each process on one core; one that cannot be pinned leaves none behind", async () => {
+test("a pinned side has each process on one core, where the load is not; one that cannot be pinned leaves none behind", async () => {
   await using folder = await temporaryFolder();
   const served = await serveModel("small", folder.path);
   const plain = PEERS.find(({ name }) => name === REFERENCE)!;
   {
-    await using side = await pinned(plain, () => 0).start(served);
+    const row = pinned(plain, () => 0);
+    await using side = await row.start(served);
     const cores = side.processes().map(({ pid }) => {
       return /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
     });
     expect(cores.length).toBeGreaterThan(0);
     for (const core of cores) expect(core).toMatch(/^\d+$/);
+    expect(cores, "the load keeps off").not.toContain(String(row.loadCore!()));
   }
   let started: Side | undefined;
   const watched = { ...plain, start: async (model: typeof served) => (started = await plain.start(model)) };

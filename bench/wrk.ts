@@ -15,6 +15,13 @@ export type WrkReport = {
   readonly cpuMs: number;
 };
 
+/** `core`: the number of the one that it stays on; default: where the kernel puts it. */
+export type WrkOptions = {
+  readonly connections: number;
+  readonly durationMs: number;
+  readonly core?: number | undefined;
+};
+
 /** The line that the script prints at the end of a run. Everything in it is an integer, times are in microseconds. */
 const SUMMARY = /^millrace-bench (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$/m;
 
@@ -69,7 +76,7 @@ export class WrkLoad implements AsyncDisposable {
   }
 
   /** @throws Error unless every answer has a status of 2xx. */
-  async run(url: string, options: { readonly connections: number; readonly durationMs: number }): Promise<WrkReport> {
+  async run(url: string, options: WrkOptions): Promise<WrkReport> {
     const seconds = Math.max(1, Math.round(options.durationMs / 1000));
     const argv = [
       "--threads",
@@ -81,7 +88,9 @@ export class WrkLoad implements AsyncDisposable {
       "--timeout",
       "30s",
     ];
-    const { stdout } = await run("wrk", [...argv, "--script", this.#script, url]);
+    const place = options.core === undefined ? [] : ["taskset", "--cpu-list", String(options.core)];
+    const [program, ...rest] = [...place, "wrk", ...argv, "--script", this.#script, url];
+    const { stdout } = await run(program, rest);
     const numbers = SUMMARY.exec(stdout)?.slice(1).map(Number);
     if (numbers === undefined) throw new Error(`wrk says ${stdout}`);
     const [answers = 0, micros = 0, failed = 0, p50 = 0, p99 = 0, p999 = 0, cpu = 0] = numbers;

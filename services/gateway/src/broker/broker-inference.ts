@@ -37,8 +37,8 @@ export type BrokerInferenceOptions = Pick<BrokerLinksOptions, "brokers" | "disco
   readonly linkMetrics: Pick<LinkMetrics, "opened" | "lost" | "givenUp">;
 };
 
-/** So many that come up in one turn leave before its end, while more are read: as many as fill a run of most models. */
-const SUBMIT_REQUESTS = 128;
+/** So many that come up in one turn leave before its end: they can run while more is read. */
+const SUBMIT_REQUESTS = 32;
 
 /**
  * Inference by way of brokers: the shell between the table of pending requests and the connections. All workers serve all
@@ -148,7 +148,7 @@ export class BrokerInference implements Inference {
     this.#links.close("the gateway is shutting down");
   }
 
-  /** Requests that come up in one turn of the event loop leave together, in a long one as many as fill a batch; at its end, all. */
+  /** Requests that come up in one turn of the event loop leave together, many of them before its end. */
   #queueFlush(): void {
     if (this.#flushQueued) return;
     this.#flushQueued = true;
