@@ -157,12 +157,13 @@ function checkRest({ core }: SimulatedNetwork, plan: Scenario): void {
 
 test("whatever fails, every request has one answer, credit is kept, batches are right, and all comes to rest", () => {
   const endings = new Map<string, number>();
-  let [hedges, spares, batches] = [0, 0, 0];
+  let [hedges, spares, recalls, batches] = [0, 0, 0, 0];
   fc.assert(
     fc.property(scenario, (plan) => {
       const auditor = simulate(plan);
       hedges += auditor.hedges;
       spares += auditor.spares;
+      recalls += auditor.recalls;
       batches += auditor.batches;
       for (const [how, count] of auditor.endings) endings.set(how, (endings.get(how) ?? 0) + count);
     }),
@@ -171,6 +172,7 @@ test("whatever fails, every request has one answer, credit is kept, batches are 
   // Otherwise the scenarios have shown nothing.
   expect(hedges).toBeGreaterThan(100);
   expect(spares).toBeGreaterThan(10);
+  expect(recalls).toBeGreaterThan(100);
   expect(spares / batches).toBeLessThan(0.05);
   for (const how of [
     "ok",

@@ -28,7 +28,7 @@ export const DECISION_WORDS = defineFields({
   ended: {
     unit: "",
     of: ["sent"],
-    doc: "`answered`, `handed_back` or `lost` with the worker; left out while the batch is out",
+    doc: "`answered`, `handed_back`, `lost` with the worker, or `taken_back`: what nobody had begun of it was sent elsewhere, as the batch before it was late; left out while the batch is out",
   },
 });
 

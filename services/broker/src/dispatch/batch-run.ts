@@ -25,7 +25,7 @@ export function formBatch(
   const predictedMs = (prediction?.q50Ms ?? Infinity) * slowness;
   const plannedEndMs = beginMs + (prediction?.q95Ms ?? Infinity) * slowness;
   const predicted = { predictedMs, predictedEndMs: beginMs + predictedMs, plannedEndMs };
-  const sent = { dispatchedMs: nowMs, toIdleSlot: slot.batches.length === 0, decision: -1 };
+  const sent = { dispatchedMs: nowMs, toIdleSlot: slot.batches.length === 0, isRecalled: false, decision: -1 };
   return { id, slot, requests, hedgeOf, model, bucket, curve, rows, bytes, isIsolated, ...predicted, ...sent };
 }
 
@@ -39,10 +39,10 @@ export function runOf(batch: Batch, message: MessageOf<"RESULT">, nowMs: number)
   };
 }
 
-/** How much later than planned a batch is back, where it was planned to be in time, and not sent as a trial or for the second time. */
-export function noteLateness({ model, requests, hedgeOf, plannedEndMs }: Batch, nowMs: number): void {
+/** How much later than planned a batch is back, where it was planned to be in time, and not sent as a trial, for the second time, or taken back. */
+export function noteLateness({ model, requests, hedgeOf, isRecalled, plannedEndMs }: Batch, nowMs: number): void {
   const { expiresMs, receivedMs } = requests[0]!;
-  if (hedgeOf === undefined && plannedEndMs <= expiresMs)
+  if (hedgeOf === undefined && !isRecalled && plannedEndMs <= expiresMs)
     model.lateMargin.record(nowMs - plannedEndMs, expiresMs - receivedMs);
 }
 

@@ -8,6 +8,7 @@ import {
 } from "@millrace/protocol";
 import { EdfQueue, isDue, planBatch, TIMER_GRAIN_MS } from "@millrace/scheduling";
 import { Admission, type AdmissionOptions, type DisplacementReason, shedding, UNKNOWN_ROUTE } from "./admission.ts";
+import { callOff, cancelRun, foundBegun, isRecalledFrom } from "./call-off.ts";
 import { formBatch, isOf, leaveToOther, learn, noteLateness, runOf } from "./batch-run.ts";
 import {
   explainHedge,
@@ -24,8 +25,9 @@ import type { ModelVersion } from "../models/model-version.ts";
 import type { BrokerObserver, RetryReason } from "../metrics/observer.ts";
 import type { Outbox } from "../sessions/outbox.ts";
 import { viewOf } from "./policy-view.ts";
-import { type GivenUp, type Loss, lostInRun, triedTooOften } from "./loss.ts";
+import { accuse, type GivenUp, type Loss, lostInRun, triedTooOften } from "./loss.ts";
 import { type Line, lineOf, type Turn, waitingWith } from "./line.ts";
+import { Recall, takeBack } from "./recall.ts";
 import { createRequest, type Request, tighten } from "./request.ts";
 import { givenUpBefore, lookAtWhatIsLeft } from "./standing-queue.ts";
 import { answerItem, answerMessage, jobMessage, rejectItem } from "../sessions/request-messages.ts";
@@ -66,6 +68,7 @@ export class Dispatcher {
   /** What is kept free in this turn. */
   readonly #reserved = { workers: new Set<WorkerSession>(), turn: 0 };
   readonly #hedging: Hedging;
+  readonly #recall = new Recall();
   #batches = 0;
   /** Whether several models wait, so that they take turns. */
   #isShared = false;
@@ -136,7 +139,7 @@ export class Dispatcher {
     learn(batch, message, nowMs);
     noteLateness(batch, nowMs);
     const run = runOf(batch, message, nowMs);
-    batch.model.decisions.ended(batch.decision, "answered", run);
+    batch.model.decisions.ended(batch.decision, batch.isRecalled ? "taken_back" : "answered", run);
     // Whatever a worker says: no run takes longer than it was away.
     settleFor(batch, Math.min(run.computeMs, run.roundTripMs));
     this.#observer.batchAnswered(run);
@@ -145,10 +148,14 @@ export class Dispatcher {
     for (const item of message.items) {
       const request = batch.requests[item.request];
       // Not of this batch, answered twice or elsewhere, or cancelled meanwhile.
-      if (request === undefined || !isOf(batch, request)) continue;
+      if (
+        request === undefined ||
+        !(isOf(batch, request) || (item.code === 0 && foundBegun(batch, request, this.#outbox)))
+      )
+        continue;
       // Where a second run goes on, a failure is left to that one.
       if (item.code !== 0 && leaveToOther(batch, request)) continue;
-      this.#callOff(request, batch);
+      if (callOff(request, batch, this.#outbox)) this.#observer.hedged(request.model, "won");
       this.#end(request);
       this.#observer.answered(request, run, item);
       request.model.totals.answered(request, run, item.code);
@@ -197,6 +204,8 @@ export class Dispatcher {
 
   /** Ends what has run out of time, sends what can go now, and says in `wakeAtMs` when to ask again. */
   decide(nowMs: number): void {
+    for (const batch of this.#recall.due(nowMs))
+      for (const request of takeBack(batch, this.#outbox, nowMs)) this.#requeue(request, "taken_back", nowMs);
     this.wakeAtMs = Infinity;
     this.#reserved.workers.clear();
     this.#reserved.turn++;
@@ -216,6 +225,7 @@ export class Dispatcher {
       if (isSent) this.#lineUp({ model, line }, turns, nowMs);
     }
     if (this.#hedging.isOn) this.#hedge(nowMs);
+    this.wakeAtMs = Math.min(this.wakeAtMs, this.#recall.wakeAtMs);
     this.#outbox.flush();
   }
 
@@ -246,8 +256,7 @@ export class Dispatcher {
         continue;
       }
       earliest.queueMs += nowMs - earliest.sinceMs;
-      const { decisions } = model;
-      decisions.slackWas(decisions.turnedAway("expired", "in_queue", nowMs), earliest.deadlineMs - nowMs);
+      model.decisions.slackWas(model.decisions.turnedAway("expired", "in_queue", nowMs), earliest.deadlineMs - nowMs);
       this.#reject(earliest, "deadline_exceeded", "the budget passed in the broker's queue");
     }
     if (earliest === undefined) return false;
@@ -376,6 +385,7 @@ export class Dispatcher {
     const { model, slot } = batch;
     slot.worker.take(batch);
     this.#hedging.sent(batch);
+    this.#recall.sent(batch);
     chargeFor(batch);
     if (this.#isShared) moveFurthest(model);
     this.#outbox.send(slot.worker, jobMessage(batch));
@@ -384,21 +394,7 @@ export class Dispatcher {
   #retire(batch: Batch, nowMs: number): void {
     batch.slot.worker.retire(batch, nowMs);
     this.#hedging.gone(batch, nowMs);
-  }
-
-  /** Tells the worker of the other run of a request that it was answered by this one. */
-  #callOff(request: Request, answered: Batch): void {
-    const { batch, hedge } = request;
-    if (batch === undefined || hedge === undefined) return;
-    this.#cancelRun(request, answered === batch ? hedge : batch);
-    if (answered !== hedge) return;
-    request.retryMs += hedge.dispatchedMs - request.sinceMs;
-    this.#observer.hedged(request.model, "won");
-  }
-
-  #cancelRun(request: Request, batch: Batch | undefined): void {
-    if (batch === undefined) return;
-    this.#outbox.cancel(batch.slot.worker, { batch: batch.id, request: batch.requests.indexOf(request) });
+    this.#recall.gone(batch);
   }
 
   #redeliver(batch: Batch, mayHaveRun: boolean, nowMs: number): void {
@@ -406,6 +402,7 @@ export class Dispatcher {
     batch.model.decisions.ended(batch.decision, "lost");
     const again: Request[] = [];
     for (const request of batch.requests) {
+      if (mayHaveRun && isRecalledFrom(batch, request)) accuse(request);
       if (!isOf(batch, request)) continue;
       const why = mayHaveRun ? lostInRun(request, batch) : undefined;
       if (why !== undefined) {
@@ -445,8 +442,8 @@ export class Dispatcher {
     const { batch } = request;
     if (batch === undefined) request.model[lineOf(request)].remove(request);
     else {
-      this.#cancelRun(request, batch);
-      this.#cancelRun(request, request.hedge);
+      cancelRun(request, batch, this.#outbox);
+      cancelRun(request, request.hedge, this.#outbox);
     }
     this.#end(request);
     this.#observer.cancelled(request, nowMs);

@@ -116,6 +116,8 @@ function isWorthIt(
   { batch, slot, nowMs }: { readonly batch: Batch; readonly slot: Slot; readonly nowMs: number },
 ): boolean {
   if (request.state !== "dispatched" || request.batch !== batch || request.hedge !== undefined) return false;
+  // One that was taken back may have begun all the same: two runs at one time are the most.
+  if (request.recalledFrom !== undefined) return false;
   if ((request.item.flags & REQUEST_FLAGS.noRetry) !== 0) return false;
   const { worker } = slot;
   const curve = batch.model.curve(batch.bucket, worker.models.get(batch.model)!.fingerprint);

@@ -10,11 +10,11 @@ export type GivenUp = { readonly code: ErrorCode; readonly text: string };
 
 /**
  * Counts an attempt of a request that may have run on a worker that is lost. It runs alone from now on, since it may be what killed
- * the worker; a request that was alone already, or may not run twice, is given up.
+ * the worker; a request that was alone already, may run on yet another one, or may not run twice, is given up.
  */
 export function lostInRun(request: Request, batch: Batch): GivenUp | undefined {
   request.failures++;
-  if (request.alone) {
+  if (request.alone || mayRunElsewhere(request)) {
     // Two runs at one time, in company: whose fault it was is not certain.
     const code = batch.isIsolated ? "poison" : "worker_lost";
     return { code, text: "two workers were lost while they ran this request" };
@@ -24,6 +24,24 @@ export function lostInRun(request: Request, batch: Batch): GivenUp | undefined {
   }
   request.alone = true;
   return undefined;
+}
+
+/** Whether the worker from which it was taken back still has it, and may have begun it. */
+function mayRunElsewhere({ recalledFrom }: Request): boolean {
+  return recalledFrom?.slot.batches.includes(recalledFrom) === true;
+}
+
+/**
+ * A request that was taken back from a worker, which was lost and may have begun it all the same: it runs alone when it runs again, and where it
+ * runs now in company, the loss of that worker too is its second.
+ */
+export function accuse(request: Request): void {
+  request.failures++;
+  if (request.alone) return;
+  const { model, state } = request;
+  if (state === "queued") model.backlog.remove(request);
+  request.alone = true;
+  if (state === "queued") model.suspects.push(request);
 }
 
 /** `text`: what the worker said that handed it back last. */

@@ -34,6 +34,8 @@ export type Request = Omit<Classed, "deadlineMs" | "isLoose"> & {
   batch: Batch | undefined;
   /** Its second run, while there is one. */
   hedge: Batch | undefined;
+  /** The staged batch from which it was taken back; should that have begun, and be answered first, that answer counts. */
+  recalledFrom: Batch | undefined;
   /** Since when it is in the present state, on the broker's clock. */
   sinceMs: number;
   /** Time in the queue, over all attempts. */
@@ -100,6 +102,7 @@ export function createRequest(
     state: "queued",
     batch: undefined,
     hedge: undefined,
+    recalledFrom: undefined,
     sinceMs: nowMs,
     queueMs: 0,
     retryMs: 0,

@@ -94,7 +94,7 @@ export const BROKER_METRICS = defineMetrics({
     type: "counter",
     unit: "requests",
     labels: ["model", "reason"],
-    help: "Requests that went back to the queue: their worker was lost, or handed them back.",
+    help: "Requests that went back to the queue: their worker was lost, handed them back, or was late with the batch before theirs.",
   },
   millrace_broker_hedges_total: {
     type: "counter",

@@ -14,8 +14,11 @@ export type BrokerStage = (typeof BROKER_STAGES)[number];
  */
 export const BATCH_REASONS = ["full", "paced", "deadline", "idle"] as const satisfies readonly BatchReason[];
 
-/** Why a request waits again. `worker_lost`: with the worker that had it. `handed_back`: by a worker that shuts down or failed. */
-export const RETRY_REASONS = ["worker_lost", "handed_back"] as const;
+/**
+ * Why a request waits again. `worker_lost`: with the worker that had it. `handed_back`: by a worker that shuts down or failed.
+ * `taken_back`: from a worker that is late with the batch before its own.
+ */
+export const RETRY_REASONS = ["worker_lost", "handed_back", "taken_back"] as const;
 export type RetryReason = (typeof RETRY_REASONS)[number];
 
 /** `sent`: a late batch runs a second time. `won`: a request was answered by its second run. */

@@ -23,6 +23,8 @@ export type Batch = RunningBatch & {
   predictedEndMs: number;
   /** By when it was to be back with 95 % certainty when it left; Infinity where the curve knew nothing. */
   readonly plannedEndMs: number;
+  /** Requests of it wait, or run, elsewhere: it was staged behind one that was late. */
+  isRecalled: boolean;
   /** Whether the slot was idle when it was sent: only such batches tell how long the hand-over takes. */
   readonly toIdleSlot: boolean;
   /** The late batch whose requests run a second time with this one. */

@@ -20,7 +20,7 @@ type Seen = {
   /** The turn in which it was sent once more while open: what came with it may have pushed it out, and then both are refused. */
   repeatedInTurn: number;
   /**
-   * `suspect`: it ran on a worker that was lost, and may leave only alone. `unclear`: it was staged there. `poison`: it was alone
+   * `suspect`: it ran on a worker that was lost, and may leave only alone. `unclear`: it was staged there, or had been taken back. `poison`: it was alone
    * at its worker, and must end. `twice`: both of its runs at one time were lost with their workers, and it must end.
    */
   guilt: "none" | "unclear" | "suspect" | "poison" | "twice";
@@ -61,6 +61,8 @@ export class Auditor {
   spares = 0;
   /** Batches that were sent while their requests ran elsewhere. */
   hedges = 0;
+  /** Requests that were taken back from behind a late batch. */
+  recalls = 0;
   /** How requests ended, for the test to see that its scenarios are worth something. */
   readonly endings = new Map<string, number>();
 
@@ -84,6 +86,7 @@ export class Auditor {
       if (action.type === "log") this.#logged(action);
       else if (action.message.command === "RESULT" || action.message.command === "REJECT")
         this.#answered(action.peer, action.message);
+      else if (action.message.command === "CANCEL") this.#calledOff(action.peer, action.message);
     }
     for (const action of actions) {
       if (action.type === "send" && action.message.command === "JOB") this.#sent(action.peer, action.message, nowMs);
@@ -163,10 +166,15 @@ export class Auditor {
         if (message.command === "RESULT") worker.granted[index] = Math.max(worker.granted[index]!, message.granted);
         const [batch] = slot.splice(at, 1);
         for (const [i, seen] of batch!.requests.entries()) {
-          seen.runs.delete(batch!);
+          const codes = message.command === "RESULT" ? message.items.filter(({ request }) => request === i) : [];
+          if (!seen.runs.delete(batch!)) {
+            // It was taken back, and had begun all the same.
+            if (codes.some(({ code }) => code === 0) && seen.state !== "ended") seen.state = "answering";
+            continue;
+          }
           if (seen.state !== "out") continue;
           // Of two answers to a request the first counts.
-          const isOk = message.command === "RESULT" && message.items.find(({ request }) => request === i)?.code === 0;
+          const isOk = codes[0]?.code === 0;
           // A failure is left to the other run.
           if (seen.runs.size > 0 && !isOk) continue;
           seen.state = message.command === "RESULT" ? "answering" : "queued";
@@ -184,15 +192,17 @@ export class Auditor {
       this.#gateways.delete(peer);
     } else if (text === "worker gone") {
       for (const [running, staged] of this.#workers.get(peer)?.slots ?? []) {
+        // What was taken back may have begun all the same.
+        for (const batch of [running, staged])
+          for (const seen of batch?.requests ?? [])
+            if (!seen.runs.has(batch!) && seen.state !== "ended" && seen.guilt === "none") seen.guilt = "unclear";
         for (const seen of staged?.requests ?? []) {
-          seen.runs.delete(staged!);
-          if (seen.state !== "out") continue;
+          if (!seen.runs.delete(staged!) || seen.state !== "out") continue;
           if (seen.runs.size === 0) seen.state = "queued";
           if (seen.guilt === "none") seen.guilt = "unclear";
         }
         for (const seen of running?.requests ?? []) {
-          seen.runs.delete(running!);
-          if (seen.state !== "out") continue;
+          if (!seen.runs.delete(running!) || seen.state !== "out") continue;
           if (seen.runs.size === 0) seen.state = "queued";
           if ((running!.job.flags & JOB_FLAGS.isolate) !== 0) seen.guilt = "poison";
           else seen.guilt = seen.guilt === "none" ? "suspect" : "twice";
@@ -217,6 +227,22 @@ export class Auditor {
       if (message.command === "RESULT")
         check(seen.state === "answering", `request ${request} has a result from nowhere`);
       this.#end(seen, ending);
+    }
+  }
+
+  /** A request that somebody waits for, and that its worker need not begin any more, is taken back: only from behind another batch. */
+  #calledOff(peer: string, { items }: MessageOf<"CANCEL">): void {
+    for (const [running, staged] of this.#workers.get(peer)?.slots ?? []) {
+      for (const { batch, request } of items) {
+        const seen = staged?.job.batch === batch ? staged.requests[request] : undefined;
+        const inRun = running?.job.batch === batch ? running.requests[request] : undefined;
+        check(inRun?.state !== "out" || inRun.runs.size > 1, "a request is taken back that runs");
+        if (seen?.state !== "out" || seen.runs.size > 1) continue;
+        check((seen.item.flags & REQUEST_FLAGS.noRetry) === 0, "what may not run twice is taken back");
+        seen.runs.delete(staged!);
+        seen.state = "queued";
+        this.recalls++;
+      }
     }
   }
 

@@ -137,6 +137,8 @@ export class SimulatedWorker {
     const computeMs = rowMs[job.message.model]! * (1 + 0.1 * rows) * (0.8 + 0.4 * random());
     const isKilled = this.isFaulty && random() < faults.kill;
     const [life, connection, startedMs] = [this.#life, this.#connection, clock.nowMs];
+    // What is called off once it runs is answered.
+    const begun = { ...job, cancelled: new Set(job.cancelled) };
     if (poison !== undefined) this.onPoison(poison.payload);
     clock.after(poison !== undefined || isKilled ? computeMs * random() * 0.5 : computeMs, () => {
       if (this.#life !== life) return;
@@ -144,7 +146,7 @@ export class SimulatedWorker {
       slot.running = undefined;
       this.#next(slot);
       if (this.#connection === connection && this.#state !== "connecting")
-        this.#answer(slot, job, clock.nowMs - startedMs);
+        this.#answer(slot, begun, clock.nowMs - startedMs);
       this.#leaveIfDone();
     });
   }

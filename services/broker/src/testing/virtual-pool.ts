@@ -23,6 +23,8 @@ export type VirtualWorker = {
   /** How many runs stand behind each of these times; default 1. */
   readonly samples?: number;
   readonly fingerprint?: string;
+  /** Until when it stands still at a time, as a stopped process does; a time at which it does not: that time. Default: never. */
+  readonly stillUntilMs?: (atMs: number) => number;
 };
 
 export type VirtualPoolOptions = {
@@ -149,8 +151,9 @@ export class VirtualPool {
       if (action.side === "gateway") this.#heard(message);
       else if (message.command === "JOB" || message.command === "CANCEL") {
         const worker = this.#workers.find(({ peer }) => peer.peer === action.peer)!;
-        if (latencyMs === 0) this.#deliver(worker, message);
-        else clock.after(latencyMs, () => this.#deliver(worker, message));
+        const inMs = stillUntilMs(worker, clock.nowMs + latencyMs) - clock.nowMs;
+        if (inMs === 0) this.#deliver(worker, message);
+        else clock.after(inMs, () => this.#deliver(worker, message));
       }
     }
     afterTurn?.(core, clock.nowMs);
@@ -202,17 +205,21 @@ export class VirtualPool {
     const { latencyMs = 0, answerLateMs } = this.#options;
     const { model } = job.message;
     // Nothing is run for nobody.
-    const isWanted = job.cancelled.size < job.message.items.length;
-    const computeMs = isWanted ? worker.plan.runMs(model, job.rows, clock.nowMs) : 0;
+    const wanted = job.message.items.map((_item, i) => !job.cancelled.has(i));
+    const rows = job.message.items.reduce((sum, item, i) => sum + (wanted[i] === true ? item.rows : 0), 0);
+    const isWanted = rows > 0;
+    const runMs = isWanted ? worker.plan.runMs(model, rows, clock.nowMs) : 0;
+    const computeMs = stillUntilMs(worker, clock.nowMs + runMs) - clock.nowMs;
     clock.after(computeMs, () => {
       this.computeMs[model]! += computeMs;
       slot.running = undefined;
       this.#start(worker, slot);
       const granted = ++slot.granted;
       clock.after(latencyMs + (answerLateMs?.() ?? 0), () => {
-        const { message, rows } = job;
+        const { message } = job;
         const answer = resultMessage(message, computeMs);
-        const items = answer.items.filter(({ request }) => !job.cancelled.has(request));
+        // What is called off once it runs is answered.
+        const items = answer.items.filter(({ request }) => wanted[request] === true);
         this.#say(worker.peer, { ...answer, items, batchRows: isWanted ? rows : 0, granted });
         this.#turn();
       });
@@ -231,6 +238,10 @@ export class VirtualPool {
       this.#tick();
     });
   }
+}
+
+function stillUntilMs({ plan }: Worker, atMs: number): number {
+  return plan.stillUntilMs?.(atMs) ?? atMs;
 }
 
 const NONE = Buffer.alloc(0);
