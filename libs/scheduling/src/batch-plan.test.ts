@@ -50,6 +50,9 @@ test("with nothing to gain by waiting the batch leaves at once", () => {
   expect(planBatch(view())).toMatchObject({ action: "send", rows: 1, reason: "idle" });
   const busy = { rate: 0.8, waitingRows: 3, lastDispatchMs: 999.9, headDeadlineMs: 2_000 };
   expect(planBatch(view({ ...busy, line: CPU }))).toMatchObject({ action: "send", rows: 3, reason: "idle" });
+  // The slots' turn had passed before the first of them came: nothing was held for it.
+  const rested = { rate: 12.8, waitingRows: 5, lastDispatchMs: 0, headDeadlineMs: 2_000 };
+  expect(planBatch(view(rested))).toMatchObject({ action: "send", rows: 5, reason: "idle" });
 });
 
 test("without a measurement everything leaves", () => {

@@ -84,3 +84,14 @@ test("names without end are bounded: those that owe nothing are forgotten, and w
   expect(shares.find("one more")).toBe(shares.find(""));
   expect(shares.waiting().length).toBeLessThanOrEqual(ACCOUNTS_MAX);
 });
+
+test("for a new name the oldest that is behind the service is forgotten, and nobody who is ahead of it", () => {
+  const shares = new TenantShares<Entry>(new Map());
+  shares.leaves(charge(shares, "greedy", { rows: 1e6 }));
+  for (let i = 0; i < 2 * ACCOUNTS_MAX; i++) {
+    shares.leaves(charge(shares, "busy"));
+    shares.leaves(charge(shares, `passing ${i}`));
+  }
+  expect(shares.find("one more")).not.toBe(shares.find(""));
+  expect(shares.find("greedy").taken).toBe(1e6);
+});
