@@ -117,6 +117,7 @@ test("what cannot serve says why, and the others serve", async () => {
     "several/1/a.onnx": "",
     "several/1/b.onnx": "",
     "bad name/1/model.onnx": "",
+    "-x/1/model.onnx": "",
     [`${long}.onnx`]: "",
     "twice/1/model.onnx": "",
     "twice/01/model.onnx": "",
@@ -131,6 +132,7 @@ test("what cannot serve says why, and the others serve", async () => {
     "versionless/1": "no model file: versionless/1/model.onnx does not exist",
     "several/1": "which file is the model? several/1 holds a.onnx, b.onnx, and none of them is model.onnx",
     "bad name/1": expect.stringMatching(/^its name may hold letters, digits/),
+    "-x/1": expect.stringMatching(/no hyphen first/),
     [`${long}/1`]: expect.stringMatching(/at most 128/),
     "twice/1": "version 1 is there twice: twice.onnx and twice/01 and twice/1",
   });

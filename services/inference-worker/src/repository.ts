@@ -149,7 +149,9 @@ async function resolveModel({ modelsDir, name, manifest, candidate, folder }: Re
   const fail = (reason: string) => failed({ name, path, version, manifest }, reason);
   if (candidate.fault !== "") return fail(candidate.fault);
   if (!NAME_PATTERN.test(name)) {
-    return fail("its name may hold letters, digits, dots, underscores and hyphens only, at most 128 of them");
+    return fail(
+      "its name may hold letters, digits, dots, underscores and hyphens only, at most 128 of them and no hyphen first",
+    );
   }
   const file = onnx.includes("model.onnx") ? "model.onnx" : onnx[0];
   if (manifest.simulated === undefined) {
