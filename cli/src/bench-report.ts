@@ -27,7 +27,7 @@ export type BenchAdvice = {
 const BAR_WIDTH = 32;
 
 /** Where no SLO is given the manifest's counts, and then its budget. */
-export function adviseOn(model: MeasuredModel, ask: BenchAsk): BenchAdvice {
+function adviseOn(model: MeasuredModel, ask: BenchAsk): BenchAdvice {
   const sloMs = ask.sloMs || model.sloMs || model.timeoutMs;
   const sizing =
     sloMs > 0 && ask.ratePerSecond > 0 ? sizeFor(model, { sloMs, ratePerSecond: ask.ratePerSecond }) : undefined;

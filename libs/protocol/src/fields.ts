@@ -29,7 +29,7 @@ export type FieldTable = Readonly<Record<string, Field<unknown>>>;
 type Values<T> = { -readonly [K in keyof T]: ValueOf<T[K]> };
 
 /** How many fields a newer minor version may add to a struct. */
-export const EXTRA_FIELDS_MAX = 16;
+const EXTRA_FIELDS_MAX = 16;
 
 /** A field that stands for an array of named fields, and knows them (for documentation and tests). */
 export type StructField<T> = Field<T> & { readonly fields: FieldTable };
@@ -178,7 +178,7 @@ export function struct<T extends FieldTable>(fields: T): StructField<Values<T>> 
 }
 
 /** A text as it is, or its longest start of at most `maxBytes` octets of UTF-8 that ends behind a whole character. */
-export function cutText(value: string, maxBytes: number): string {
+function cutText(value: string, maxBytes: number): string {
   // A UTF-16 unit takes three octets at most.
   if (value.length * 3 <= maxBytes) return value;
   const octets = Buffer.from(value);

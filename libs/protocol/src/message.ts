@@ -231,7 +231,6 @@ export type SubmitItem = Content<"SUBMIT">["items"][number];
 export type JobItem = Content<"JOB">["items"][number];
 export type ResultItem = Content<"RESULT">["items"][number];
 export type RejectItem = Content<"REJECT">["items"][number];
-export type RouteItem = Content<"ROUTES">["models"][number];
 export type WorkerModel = Content<"MODELS">["models"][number];
 /** One batch size of a worker's curve, by bucket; times in microseconds. */
 export type AnnouncedPoint = WorkerModel["curve"][number];

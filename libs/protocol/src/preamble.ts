@@ -15,7 +15,7 @@
 export const PREAMBLE_BYTES = 24;
 
 /** The major version of the protocol; two peers with different majors exchange nothing but ERROR. */
-export const MAJOR_VERSION = 1;
+const MAJOR_VERSION = 1;
 
 const SIGNATURE_0 = 0xe5;
 const SIGNATURE_1 = 0x1b;

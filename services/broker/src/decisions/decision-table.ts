@@ -1,5 +1,5 @@
 /** What the broker decides about the requests of a model version. */
-export const DECISIONS = ["sent", "held", "shed", "refused", "expired"] as const;
+const DECISIONS = ["sent", "held", "shed", "refused", "expired"] as const;
 export type Decision = (typeof DECISIONS)[number];
 
 /** A value of a decision, as `/decisions` shows it. */
