@@ -23,7 +23,10 @@ export type ElementsOf = {
   BYTES: readonly Buffer[];
 };
 
-/** One tensor as a hook gets it. `shape` includes the batch dimension. The hook owns the data and may change them. */
+/**
+ * One tensor as a hook gets it. `shape` includes the batch dimension. The data are copied when they are first looked at; the hook owns
+ * them then and may change them.
+ */
 export type Tensor<Type extends Datatype = Datatype> = {
   [Each in Type]: { readonly datatype: Each; readonly shape: readonly number[]; readonly data: ElementsOf[Each] };
 }[Type];
