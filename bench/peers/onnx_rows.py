@@ -8,8 +8,7 @@ import onnxruntime
 MODEL_FILE = os.environ["MODEL_FILE"]
 PORT = int(os.environ["PORT"])
 WORKERS = int(os.environ.get("WORKERS", "1"))
-# As many rows as a batch of Millrace has by default.
-BATCH_ROWS_MAX = 64
+BATCH_ROWS_MAX = int(os.environ["BATCH_ROWS_MAX"])
 
 
 class OnnxRows:

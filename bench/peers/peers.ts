@@ -4,10 +4,7 @@ import { StartedProcess } from "../../tests/support/started-process.ts";
 import { freePort } from "../../tests/support/free-port.ts";
 import { pinned } from "../pinned.ts";
 import type { SideRow } from "../side.ts";
-import { pythonSide } from "./python-peer.ts";
-
-/** As many rows as a batch of Millrace has by default. */
-const BATCH_ROWS_MAX = 128;
+import { BATCH_ROWS_MAX, pythonSide } from "./python-peer.ts";
 
 const program = (name: string): string => join(import.meta.dirname, name);
 

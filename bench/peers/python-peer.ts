@@ -30,6 +30,9 @@ export type PythonPeer = {
 };
 
 const PEERS = import.meta.dirname;
+/** As many rows as a batch of Millrace has by default. */
+export const BATCH_ROWS_MAX = 128;
+
 const READY_TIMEOUT_MS = 90_000;
 const POLL_MS = 100;
 
@@ -63,6 +66,7 @@ async function start(peer: PythonPeer, model: ServedModel, bin: string): Promise
           MODEL_FILE: model.file,
           PORT: String(port),
           WORKERS: String(peer.workers ?? 1),
+          BATCH_ROWS_MAX: String(BATCH_ROWS_MAX),
           PYTHONPATH: PEERS,
           PYTHONDONTWRITEBYTECODE: "1",
           // One thread for the model; numpy's own would only wait.
