@@ -37,7 +37,7 @@ load: install ## 100,000 requests against the row-identity checker
 chaos: install ## the failure tests at full length: twenty killed workers, killed brokers, each process of a whole system
 	TEST_SHARE=full npx vitest run --project system tests/worker-loss.test.ts tests/broker-restart.test.ts tests/takeover.test.ts
 
-fuzz: install ## two million hostile HTTP requests, every answer checked, the gateway's memory watched; FUZZ_SEED=1
+fuzz: install ## a million hostile HTTP requests, every answer checked, the gateway's memory watched, ten minutes or so; FUZZ_SEED=1
 	TEST_SHARE=full npx vitest run --project system tests/http-fuzz.test.ts
 
 conformance: install ## tritonclient, perf_analyzer and schemathesis against a live system, and MLServer against millrace check; Python 3.11, Debian's libb64-0d; SUITES=tritonclient

@@ -10,13 +10,13 @@ import { DevSystem } from "./support/system.ts";
 import { temporaryFolder } from "./support/temporary-folder.ts";
 import { byShare, IS_FULL } from "./support/test-share.ts";
 
-const REQUESTS = byShare(20_000, 2_000_000);
+const REQUESTS = byShare(20_000, 1_000_000);
 const SEED = Number(process.env["FUZZ_SEED"] ?? 1);
 const CONNECTIONS = 16;
 /** How much memory may grow in ten minutes; only a long run can tell. */
 const GROWTH_PERCENT_MAX = 1;
 /** Between them, with nothing in flight, memory is read. */
-const PARTS = 60;
+const PARTS = byShare(4, 60);
 /** Of a run, until caches and heap have their size. */
 const WARM_UP_SHARE = 1 / 3;
 
@@ -47,7 +47,7 @@ test(
     await using system = await DevSystem.start({
       models: folder.path,
       args: ["--threads", "1"],
-      env: memoryProbeEnvironment(folder.path),
+      env: memoryProbeEnvironment(folder.path, "gateway-1"),
     });
     onTestFailed(() => console.error(system.process.log.tail()));
     const pid = system.pidOf("gateway-1");
@@ -63,7 +63,7 @@ test(
       await until(5_000, "nothing in flight", async () => {
         return sumOf(await readMetrics(admin), "millrace_gateway_inflight_requests") === 0;
       });
-      const bytes = await takeLevels(folder.path, "gateway-1");
+      const bytes = await takeLevels(folder.path);
       if (part >= PARTS * WARM_UP_SHARE) samples.push({ atMs: performance.now(), bytes });
     }
     const statuses = byName(report.statuses).map(([status, count]) => `${status} ${count}`);

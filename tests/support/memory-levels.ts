@@ -2,26 +2,43 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-/** Set in the environment of a system: the folder for the sockets of its probes. */
-export const FOLDER_VARIABLE = "TEST_MEMORY_PROBES";
+/** Set in the environment of a system: where the probe's socket is, and in which process, by its MILLRACE_NAME. */
+export const SOCKET_VARIABLE = "TEST_MEMORY_PROBE";
+export const PROCESS_VARIABLE = "TEST_MEMORY_PROBE_OF";
 
 const TEN_MINUTES_MS = 600_000;
 
-/** The environment that puts a probe into every process of a system. */
-export function memoryProbeEnvironment(folder: string): Readonly<Record<string, string>> {
+/**
+ * Of glibc's malloc: from how many bytes on a piece is mapped by itself, and so given back when it is freed, and how much may lie free at
+ * the heap's end. Left to itself it raises both to what was freed last, up to 32 MB, and keeps what a few large bodies took.
+ */
+const MALLOC_KEEPS_BYTES = "65536";
+
+/** The environment that puts a probe into the process of a system that has this MILLRACE_NAME. */
+export function memoryProbeEnvironment(folder: string, name: string): Readonly<Record<string, string>> {
   const probe = pathToFileURL(join(import.meta.dirname, "memory-probe.ts"));
-  return { NODE_OPTIONS: `--expose-gc --import ${probe.href}`, [FOLDER_VARIABLE]: folder };
+  return {
+    NODE_OPTIONS: `--expose-gc --import ${probe.href}`,
+    [SOCKET_VARIABLE]: socketIn(folder),
+    [PROCESS_VARIABLE]: name,
+    MALLOC_MMAP_THRESHOLD_: MALLOC_KEEPS_BYTES,
+    MALLOC_TRIM_THRESHOLD_: MALLOC_KEEPS_BYTES,
+  };
 }
 
-/** What is left in a process when all garbage is collected, in bytes; `name` is its MILLRACE_NAME. */
-export function takeLevels(folder: string, name: string): Promise<Readonly<Record<string, number>>> {
+/** What is left in the probe's process when all garbage is collected, in bytes. */
+export function takeLevels(folder: string): Promise<Readonly<Record<string, number>>> {
   return new Promise((resolve, reject) => {
-    const socket = connect(join(folder, name)).setEncoding("utf8");
+    const socket = connect(socketIn(folder)).setEncoding("utf8");
     let text = "";
     socket.on("data", (chunk: string) => (text += chunk));
     socket.on("error", reject);
     socket.on("end", () => resolve(JSON.parse(text) as Record<string, number>));
   });
+}
+
+function socketIn(folder: string): string {
+  return join(folder, "memory-probe");
 }
 
 /** Levels of memory by name, in bytes; `atMs` on the clock of `performance.now()`. */
