@@ -74,7 +74,8 @@ async function run(plan: LoadPlan): Promise<LoadReport> {
     next: () => {
       if (left === 0) return undefined;
       left -= 1;
-      return prebuilt[left % prebuilt.length] ?? make();
+      // In the order in which they were made.
+      return prebuilt[(plan.requests - left - 1) % prebuilt.length] ?? make();
     },
     onAnswer: (request, answer) => {
       answers += 1;

@@ -1,5 +1,6 @@
 import type { ArrivalPlan } from "../../../tests/support/arrival-plan.ts";
-import { SeededRandom } from "../../../tests/support/seeded-random.ts";
+import { RowIdentityChecker } from "../../../tests/support/row-identity.ts";
+import { buildRowPool } from "../../../tests/support/row-pool.ts";
 import { absoluteLimit, DEADLINE_MS, DEVICE, LINE } from "../device.ts";
 import { virtualShare } from "../limit.ts";
 import { LiveSystem } from "../live-system.ts";
@@ -8,6 +9,8 @@ import { lambda99 } from "../../simulator/lambda99.ts";
 
 const ROWS_OF_REQUEST_MAX = 32;
 const MEAN_ROWS = (1 + ROWS_OF_REQUEST_MAX) / 2;
+/** Few requests come, of which one in a hundred may be late: in 15 s that were five, and luck. */
+const SECONDS = 45;
 const WORK = { model: DEVICE.name, deadlineMs: DEADLINE_MS };
 
 export const sizes: PartRow = {
@@ -22,13 +25,18 @@ export const sizes: PartRow = {
     const planOf = (ratePerSecond: number): ArrivalPlan => ({
       kind: "poisson",
       ratePerSecond,
-      durationMs: run.durationMs(15),
+      durationMs: run.durationMs(SECONDS),
       seed,
     });
-    const random = new SeededRandom(seed + 3);
-    const drawn = Array.from({ length: 100_000 }, () => random.integer(1, ROWS_OF_REQUEST_MAX));
-    const share = (rate: number): number =>
-      virtualShare({ workers, line }, planOf(rate), (index) => drawn[index % drawn.length]!);
+    // The very requests that the load will send, by their sizes.
+    const pools = [await buildRowPool(live.poolOf(DEVICE.name))];
+    const requests = new RowIdentityChecker({ pools, seed, rowsMax: ROWS_OF_REQUEST_MAX });
+    const sizes: number[] = [];
+    const rowsOf = (index: number): number => {
+      while (sizes.length <= index) sizes.push(requests.next().rows.length);
+      return sizes[index]!;
+    };
+    const share = (rate: number): number => virtualShare({ workers, line }, planOf(rate), rowsOf);
     const limit = lambda99(share, absoluteLimit(workers) / MEAN_ROWS);
     run.fact("lambda99 simulated", limit);
     const { openLoop, meanBatchRows } = await run.probe(live, {
@@ -36,6 +44,7 @@ export const sizes: PartRow = {
       ...WORK,
       arrivals: planOf(0.9 * limit),
       rowsMax: ROWS_OF_REQUEST_MAX,
+      seed,
     });
     run.fact("rows a run", meanBatchRows);
     run.check({
