@@ -2,6 +2,7 @@ import { type ArrivalPlan, planArrivals } from "../../tests/support/arrival-plan
 import { prepareLoad } from "../../tests/support/load.ts";
 import type { LoadReport } from "../../tests/support/load-plan.ts";
 import { cpuBetween, readCpu, readMachineCpuMs } from "../process-usage.ts";
+import { GENERATOR } from "./generator.ts";
 import type { LiveSystem } from "./live-system.ts";
 import type { CoresUsed, SuiteProbe } from "./results.ts";
 
@@ -42,7 +43,7 @@ export async function probe(live: LiveSystem, options: ProbeOptions): Promise<Su
 export async function probeTogether(live: LiveSystem, options: readonly ProbeOptions[]): Promise<SuiteProbe[]> {
   const rowsBefore = await Promise.all(options.map(({ model }) => live.sentRows(model)));
   await using stack = new AsyncDisposableStack();
-  const loads = await Promise.all(options.map((one) => prepareLoad(toPlan(live, one))));
+  const loads = await Promise.all(options.map((one) => prepareLoad(toPlan(live, one), GENERATOR)));
   for (const load of loads) stack.use(load);
   await Promise.all(loads.map((load) => load.start()));
   const cpuBefore = readCpu(live.system.process.tree());

@@ -70,7 +70,8 @@ function headText(parts: readonly PartResult[], file: string): string {
   const scales = [...new Set(parts.map(({ scale }) => scale))].filter((scale) => scale !== 1);
   const short = scales.length === 0 ? "" : ` **Not all at full length: ${scales.join(", ")} of it.**`;
   const idle = [...new Set(parts.map(({ idleCores }) => idleCores))].join(" and ");
-  return `Measured ${first.startedAt.slice(0, 10)}, commit ${commits.join(", ")}, ${cores} cores (${processor}; idle ones ${idle}), ${named.join(", ")}; ${minutes.toFixed(0)} minutes; raw in \`bench/results/${file}\`.${short} Every answer was checked, all right.`;
+  const ahead = parts.every(({ generators }) => generators === "first") ? "; generators before all else" : "";
+  return `Measured ${first.startedAt.slice(0, 10)}, commit ${commits.join(", ")}, ${cores} cores (${processor}; idle ones ${idle}${ahead}), ${named.join(", ")}; ${minutes.toFixed(0)} minutes; raw in \`bench/results/${file}\`.${short} Every answer was checked, all right.`;
 }
 
 function toMarkdown({ parts }: SuiteResults, plots: readonly Plot[], file: string): string {

@@ -1,5 +1,6 @@
 import type { OpenLoopReport } from "../../tests/support/open-loop-account.ts";
 import type { BenchEnvironment } from "../environment.ts";
+import type { GeneratorPriority } from "./generator.ts";
 import type { IdleCores } from "./idle-cores.ts";
 
 /** Processor time over time, in cores: of each process of the system, of the load generators, and of everything else. */
@@ -54,6 +55,8 @@ export type PartResult = PartFindings & {
   readonly seconds: number;
   readonly environment: BenchEnvironment;
   readonly idleCores: IdleCores;
+  /** Older files have none: as all. */
+  readonly generators?: GeneratorPriority;
   /** Of the durations that the part asks for: less than 1 is for trying things out. */
   readonly scale: number;
 };

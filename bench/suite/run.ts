@@ -14,6 +14,7 @@ import { dirname, join, relative } from "node:path";
 import { parseArgs } from "node:util";
 import { ROOT } from "../../tests/support/repository.ts";
 import { describeEnvironment } from "../environment.ts";
+import { GENERATOR_PRIORITY } from "./generator.ts";
 import { keepCoresAwake } from "./idle-cores.ts";
 import { checkText, type PartRow, PartRun } from "./part.ts";
 import { PARTS } from "./parts/parts.ts";
@@ -118,6 +119,7 @@ async function runUnit({ part, workers }: Unit, file: ResultsFile): Promise<Part
     seconds,
     environment: describeEnvironment(),
     idleCores: idle.state,
+    generators: GENERATOR_PRIORITY,
     scale,
     ...run.findings,
   };

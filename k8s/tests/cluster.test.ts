@@ -34,6 +34,7 @@ const ANSWERS_AFTER = 300;
 
 const DIGITS = { model: "digits", path: join(ROOT, "models/digits/1/model.onnx"), rows: 500, seed: 5 };
 const WORKERS = "worker-digits";
+const INTO_THE_NETWORK = ["nsenter", `--net=${NETWORK_NAMESPACE}`];
 
 /** Every pod that was ready at some time, by uid. */
 const seen = new Map<string, Pod>();
@@ -61,7 +62,7 @@ function steadyLoad(): Promise<RunningLoad> {
     pools: [DIGITS],
     seed: 7,
   };
-  return startLoad(plan, { networkNamespace: NETWORK_NAMESPACE });
+  return startLoad(plan, { through: INTO_THE_NETWORK });
 }
 
 /** Carries steps out one after another while the load runs, and tells of each how long it took and what the load met. */
@@ -178,7 +179,7 @@ test(`a second pool joins; its workers 1 → 3 answer at least ${SCALE_OUT_MIN} 
   const requestsPerSecond = async (workers: number): Promise<number> => {
     await scale("worker-simulated", workers);
     await note();
-    await using load = await startLoad(plan, { networkNamespace: NETWORK_NAMESPACE });
+    await using load = await startLoad(plan, { through: INTO_THE_NETWORK });
     await sleep(SETTLE_MS);
     const from = await moment(load);
     await sleep(MEASURED_MS);

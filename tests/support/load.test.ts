@@ -1,5 +1,6 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { getPriority } from "node:os";
 import { expect, onTestFinished, test } from "vitest";
 import { prepareLoad } from "./load.ts";
 import { writeModels } from "./load-models.ts";
@@ -51,4 +52,10 @@ test("what warms up goes before and counts for nothing, and nothing else leaves 
 test("a wrong answer counts while it warms up, too", async () => {
   const { plan } = await planOf({ status: 200, body: "{}" });
   await expect(prepareLoad(plan)).rejects.toThrow("wrong before it counts");
+});
+
+test("a load runs through the program that it is given", async () => {
+  const { plan } = await planOf({ status: 429, body: "{}" });
+  await using load = await prepareLoad(plan, { through: ["nice", "-n", "3"] });
+  expect(getPriority(load.pid)).toBe(Math.min(19, getPriority() + 3));
 });

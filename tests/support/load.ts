@@ -14,9 +14,9 @@ export type RunningLoad = AsyncDisposable & {
   stop(): Promise<LoadReport>;
 };
 
-type LoadPlace = {
-  /** The file of the network that the load runs in, instead of this machine's. */
-  readonly networkNamespace?: string;
+export type LoadPlace = {
+  /** A program that starts the load, with its arguments: into another network, with another priority. */
+  readonly through?: readonly string[];
 };
 
 /** Starts a load, and resolves when its first requests go out. */
@@ -30,12 +30,10 @@ export async function startLoad(plan: LoadPlan, place: LoadPlace = {}): Promise<
 export type PreparedLoad = RunningLoad & { start(): Promise<void> };
 
 /** Of several loads none begins while another one still warms up. */
-export async function prepareLoad(plan: LoadPlan, { networkNamespace }: LoadPlace = {}): Promise<PreparedLoad> {
+export async function prepareLoad(plan: LoadPlan, { through = [] }: LoadPlace = {}): Promise<PreparedLoad> {
   const program = join(import.meta.dirname, "load-process.ts");
-  const child =
-    networkNamespace === undefined
-      ? fork(program, { execPath: NODE, execArgv: [] })
-      : fork(program, { execPath: "nsenter", execArgv: [`--net=${networkNamespace}`, NODE] });
+  const argv = [...through, NODE];
+  const child = fork(program, { execPath: argv[0]!, execArgv: argv.slice(1) });
   const tell = (command: LoadCommand): void => void child.send(command);
   const prepared = Promise.withResolvers<void>();
   const started = Promise.withResolvers<void>();
@@ -98,8 +96,8 @@ export async function prepareLoad(plan: LoadPlan, { networkNamespace }: LoadPlac
 }
 
 /** Runs a load to its end. */
-export async function runCheckedLoad(plan: LoadPlan): Promise<LoadReport> {
-  await using load = await startLoad(plan);
+export async function runCheckedLoad(plan: LoadPlan, place: LoadPlace = {}): Promise<LoadReport> {
+  await using load = await startLoad(plan, place);
   return await load.report;
 }
 

@@ -1,5 +1,6 @@
 import { runCheckedLoad } from "../../../tests/support/load.ts";
 import { DEVICE, LINE, ROWS_MAX } from "../device.ts";
+import { GENERATOR } from "../generator.ts";
 import { LiveSystem } from "../live-system.ts";
 import type { PartRow } from "../part.ts";
 import { assertRight } from "../probe.ts";
@@ -26,9 +27,9 @@ export const lone: PartRow = {
       rowsMax: 1,
       warmUp: live.warmUp,
     };
-    await runCheckedLoad({ ...load, durationMs: run.durationMs(2) });
+    await runCheckedLoad({ ...load, durationMs: run.durationMs(2) }, GENERATOR);
     run.context.signal.throwIfAborted();
-    const report = await runCheckedLoad({ ...load, durationMs: run.durationMs(10) });
+    const report = await runCheckedLoad({ ...load, durationMs: run.durationMs(10) }, GENERATOR);
     assertRight("lone", report);
     const computeMs = await live.medianMs(QUICK.name, 1);
     const { p50, p99 } = report.latencyMs;
@@ -56,10 +57,10 @@ export const saturated: PartRow = {
       rowsMax: 1,
       warmUp: live.warmUp,
     };
-    await runCheckedLoad({ ...load, durationMs: run.durationMs(3) });
+    await runCheckedLoad({ ...load, durationMs: run.durationMs(3) }, GENERATOR);
     run.context.signal.throwIfAborted();
     const durationMs = run.durationMs(15);
-    const report = await runCheckedLoad({ ...load, durationMs });
+    const report = await runCheckedLoad({ ...load, durationMs }, GENERATOR);
     assertRight("saturated", report);
     const { answers, identity, latencyMs } = report;
     // What was outstanding at the end of the time was answered behind it, by workers that ran out of work.
