@@ -1,12 +1,13 @@
 /**
  * What an awaited look-up of 5 ms before the model, or after it, costs: its own time, and the model's throughput.
  *
- *     node bench/hooks.ts [--rounds 10] [--seconds 5] [--connections 256]
+ *     node bench/hooks.ts [--rounds 10] [--seconds 5] [--connections 512]
  *
  * One system runs the whole time, with the heavy model three times: without hooks, with a `preprocess` and with a `postprocess` that
  * awaits a timer of 5 ms, as it would a store elsewhere. Each round loads them in turn, in another order each time, the one without
  * hooks twice: the ratio of these two is what the machine does to numbers that should be equal. The loop is closed, so connections
- * have to keep more than a batch waiting; with eight the 5 ms would simply be added to each request. It is wrk's, as a generator that
+ * have to keep more than a batch waiting beside the one that runs and the one that is staged, 128 rows each; with eight the 5 ms would simply
+ * be added to each request. It is wrk's, as a generator that
  * checks every answer would take the core that gateway and broker need; one connection beside it checks each of its own, and another
  * reads the stages. Raw results go to bench/results.
  */
@@ -60,7 +61,7 @@ const { values } = parseArgs({
   options: {
     rounds: { type: "string", default: "10" },
     seconds: { type: "string", default: "5" },
-    connections: { type: "string", default: "256" },
+    connections: { type: "string", default: "512" },
   },
 });
 const rounds = Number(values.rounds);
