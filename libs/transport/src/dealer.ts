@@ -4,7 +4,7 @@ import { KEEP_ALIVE_MS, partsOf, ZmtpSocket } from "./zmtp-socket.ts";
 /** How long to wait before a connection is tried again that was not made, in ms. */
 const RETRY_MS = 100;
 
-/** All connections of this process read into this: what is read is taken out at once. */
+/** All connections of this thread read into this: what is read is taken out at once. */
 const READ_BUFFER = Buffer.allocUnsafeSlow(64 * 1024);
 
 export type DealerHandlers = {

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { expect, onTestFinished, test } from "vitest";
 import { Dealer } from "zeromq";
+import { openDealer } from "./dealer.ts";
 import { openRouter, type RouterSocket } from "./router.ts";
 
 /** More than the buffers of the connection hold, and libzmq's queue on the other end. */
@@ -99,4 +100,22 @@ test("a connection that goes is told, and so is a send to a peer that is not the
   expect(await unknown.promise).toBe("00");
   await other.close();
   router.send(peer, [LARGE]);
+});
+
+test("once it is closed, nothing is told any more", async () => {
+  let told = 0;
+  const onHello = Promise.withResolvers<void>();
+  const router = await openRouter("tcp://127.0.0.1:0", {
+    onMessage: () => onHello.resolve(),
+    onGone: () => told++,
+    onTurnEnd: () => {},
+  });
+  const dealer = openDealer(router.address, { onMessage: () => {}, onDisconnected: () => {} });
+  dealer.send([LARGE]);
+  await onHello.promise;
+  dealer.close("graceful");
+  await router.close();
+  const before = told;
+  for (let count = 0; count < 10; count++) await turn();
+  expect(told).toBe(before);
 });

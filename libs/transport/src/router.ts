@@ -70,7 +70,7 @@ class Router implements RouterSocket {
   }
 
   send(peer: string, frames: Uint8Array[]): void {
-    if (!this.#isClosed && this.#peers.get(peer)?.send(frames) !== true) this.#gone(peer);
+    if (this.#peers.get(peer)?.send(frames) !== true) this.#gone(peer);
   }
 
   async close(): Promise<void> {
@@ -120,7 +120,7 @@ class Router implements RouterSocket {
 
   #gone(peer: string): void {
     this.#peers.delete(peer);
-    this.#handlers.onGone(peer);
+    if (!this.#isClosed) this.#handlers.onGone(peer);
   }
 }
 
