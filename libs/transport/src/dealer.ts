@@ -66,8 +66,6 @@ class Dealer implements DealerSocket {
         },
       },
     });
-    // The broker has ended its side: there is nothing more to say.
-    socket.on("end", () => socket.destroy());
     const zmtp: ZmtpSocket = new ZmtpSocket(socket, "DEALER", {
       onReady: () => {
         if (this.#early !== undefined) zmtp.send(this.#early);

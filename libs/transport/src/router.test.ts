@@ -61,8 +61,8 @@ test("sent in one turn: all of it comes in order, or the peer is given up", asyn
 test("a peer that lets too much pile up is given up", async () => {
   const { router, peer, gone } = await connect();
   const frames = [Buffer.alloc(1_000_000)];
-  // 256 MiB, and what the connection and libzmq hold, which is a thousand messages.
-  for (let number = 0; number < 1_600; number++) {
+  // 512 MiB, and what the connection and libzmq hold, which is a thousand messages.
+  for (let number = 0; number < 1_800; number++) {
     router.send(peer, frames);
     await turn();
   }

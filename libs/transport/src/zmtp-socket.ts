@@ -11,10 +11,11 @@ export const KEEP_ALIVE_MS = 15_000;
 
 /**
  * What may wait for one peer in this process, beside the buffers of the connection; a peer that lets more pile up does not read and is
- * given up.
+ * given up. A DEALER's bytes are bounded by who sends: a gateway sends all that it holds at once when its broker is back, by reference,
+ * and a bound that is lower than that would end each connection on which it tries.
  */
 const WAITING_MESSAGES_MAX = 65_536;
-const WAITING_BYTES_MAX = 256 * 1024 * 1024;
+const WAITING_BYTES_MAX: Readonly<Record<SocketType, number>> = { ROUTER: 512 * 1024 * 1024, DEALER: Infinity };
 
 /** A frame holds one payload at most, or is a header. What is too much for MRP but not for memory is the codec's to refuse, with words. */
 const BOUNDS = { frameBytes: LIMITS.payloadBytes, frames: 4 * LIMITS.frames };
@@ -33,14 +34,23 @@ export class ZmtpSocket {
   readonly #handlers: ZmtpSocketHandlers;
   readonly #peer: ZmtpPeer;
   readonly #overdue: NodeJS.Timeout;
+  readonly #waitingBytesMax: number;
+  /**
+   * How many messages may be waiting: those since the last look, and those between it and the look before, of which all that came
+   * earlier has left. Looks are as far apart as what waits takes to leave: a peer that reads but is never done is not given up.
+   */
   #waiting = 0;
+  #waitingBefore = 0;
+  #bytesSinceLook = 0;
 
   constructor(socket: Socket, type: SocketType, handlers: ZmtpSocketHandlers) {
     this.#socket = socket;
     this.#handlers = handlers;
-    this.#overdue = setTimeout(() => socket.destroy(), HANDSHAKE_MS);
+    this.#waitingBytesMax = WAITING_BYTES_MAX[type];
+    this.#overdue = setTimeout(() => this.#giveUp(), HANDSHAKE_MS);
     this.#peer = new ZmtpPeer(type, BOUNDS, {
-      onBytes: (bytes) => void socket.write(bytes),
+      // Before the handshake is done that is two commands; later it is PONGs, as many as the peer asks for.
+      onBytes: (bytes) => void ((!this.isReady || this.#hasRoom(bytes.length)) && socket.write(bytes)),
       onReady: () => {
         clearTimeout(this.#overdue);
         handlers.onReady();
@@ -50,6 +60,8 @@ export class ZmtpSocket {
     // What went wrong is of no use to anybody: `close` follows.
     socket.on("error", () => {});
     socket.on("close", this.#onClose);
+    // The peer has ended its side: what waits for it would be for nobody, and for ever where it stands still.
+    socket.on("end", () => socket.destroy());
     this.#peer.start();
   }
 
@@ -59,19 +71,17 @@ export class ZmtpSocket {
 
   /** What has been read; it may be changed afterwards. */
   receive(bytes: Uint8Array): void {
-    if (this.#peer.receive(bytes) !== "") this.#socket.destroy();
+    if (this.#peer.receive(bytes) !== "") this.#giveUp();
   }
 
   /** False where the message cannot be sent: the handshake is not done, the connection is gone, or is given up just now. Never throws. */
   send(frames: readonly Uint8Array[]): boolean {
     const socket = this.#socket;
     if (!this.#peer.isReady || !socket.writable) return false;
-    if (!socket.writableNeedDrain) this.#waiting = 0;
-    else if (++this.#waiting > WAITING_MESSAGES_MAX || socket.writableLength > WAITING_BYTES_MAX) {
-      socket.destroy();
-      return false;
-    }
     const pieces = encodeFrames(frames);
+    let bytes = 0;
+    for (const { length } of pieces) bytes += length;
+    if (!this.#hasRoom(bytes)) return false;
     if (pieces.length === 1) socket.write(pieces[0]!);
     else {
       socket.cork();
@@ -98,6 +108,34 @@ export class ZmtpSocket {
     socket.end();
     const linger = setTimeout(() => socket.destroy(), CLOSE_LINGER_MS);
     socket.once("close", () => clearTimeout(linger));
+  }
+
+  /** Whether so many bytes more may wait for the peer, as one message; if not, it is given up. */
+  #hasRoom(bytes: number): boolean {
+    const socket = this.#socket;
+    if (!socket.writableNeedDrain) {
+      this.#waiting = 0;
+      this.#waitingBefore = 0;
+      this.#bytesSinceLook = 0;
+      return true;
+    }
+    if (this.#bytesSinceLook >= socket.writableLength) {
+      this.#waitingBefore = this.#waiting;
+      this.#waiting = 0;
+      this.#bytesSinceLook = 0;
+    }
+    this.#waiting++;
+    this.#bytesSinceLook += bytes;
+    if (this.#waitingBefore + this.#waiting <= WAITING_MESSAGES_MAX && socket.writableLength <= this.#waitingBytesMax)
+      return true;
+    this.#giveUp();
+    return false;
+  }
+
+  /** `onClosed` follows, and until then nothing. */
+  #giveUp(): void {
+    this.#peer.stop();
+    this.#socket.destroy();
   }
 
   readonly #onClose = (): void => {

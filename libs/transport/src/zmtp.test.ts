@@ -113,6 +113,44 @@ test("a PING is answered with its context", () => {
   expect(peer.receive(Buffer.from("\x04\x0a\x04PING\0\x1eabc", "latin1"))).toBe("");
   expect(Buffer.concat(bytes).toString("latin1")).toBe("\x04\x08\x04PONGabc");
   expect(messages).toEqual([]);
+  bytes.length = 0;
+  peer.receive(Buffer.concat([Buffer.from("\x04\x1f\x04PING\0\0", "latin1"), Buffer.alloc(24, "x")]));
+  expect(Buffer.concat(bytes).toString("latin1")).toBe(`\x04\x15\x04PONG${"x".repeat(16)}`);
+});
+
+test("commands between the frames of a message, and those that nobody knows, do the message no harm", () => {
+  const { peer, messages } = listenReady();
+  const commands = ["\x04\x07\x04PING\0\0", "\x04\x0b\x09SUBSCRIBEa", "\x04\x00", "\x04\x01\xff"].map((command) =>
+    Buffer.from(command, "latin1"),
+  );
+  for (const octet of Buffer.concat([Buffer.from("\x01\x01a"), ...commands, Buffer.from("\x00\x01b")])) {
+    expect(peer.receive(Buffer.of(octet))).toBe("");
+  }
+  expect(messages.map((frames) => frames.map(String))).toEqual([["a", "b"]]);
+});
+
+test("who announces a large frame has to send it: memory comes as it does, and the frame is whole", () => {
+  const mib = 1024 * 1024;
+  const heard: Buffer[][] = [];
+  const announce = (length: number): ZmtpPeer => {
+    const handlers = { onBytes: () => {}, onReady: () => {}, onMessage: (frames: Buffer[]) => void heard.push(frames) };
+    const peer = new ZmtpPeer("ROUTER", { frameBytes: 64 * mib, frames: 8 }, handlers);
+    const head = Buffer.alloc(9);
+    head[0] = 2;
+    head.writeUInt32BE(length, 5);
+    expect(peer.receive(Buffer.concat([GREETING, ready("DEALER"), head]))).toBe("");
+    return peer;
+  };
+  const before = process.memoryUsage().arrayBuffers;
+  const peers = Array.from({ length: 20 }, () => announce(64 * mib));
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(40 * mib);
+  expect(peers.every(({ isReady }) => isReady)).toBe(true);
+  for (const length of [mib, mib + 1, 5 * mib + 3]) {
+    const frame = Buffer.alloc(length, Buffer.from("0123456789abc"));
+    const peer = announce(length);
+    for (let at = 0; at < length; at += 65_521) expect(peer.receive(frame.subarray(at, at + 65_521))).toBe("");
+    expect(heard.pop()![0]!.equals(frame)).toBe(true);
+  }
 });
 
 test.for<[string, Buffer, string]>([

@@ -38,14 +38,22 @@ GREETING.write("NULL", MECHANISM_AT, "latin1");
 /** Longer commands than READY with a few properties, or PING with 16 octets of context, are none that we could want. */
 const COMMAND_BYTES_MAX = 4096;
 
-/** PING is followed by a TTL of two octets, which comes back to nobody. */
+/** PING is followed by a TTL of two octets, which comes back to nobody, and by a context of at most 16, which does. */
 const PING_TTL_BYTES = 2;
+const PING_END = PING_TTL_BYTES + 16;
 
 /** Frames below this many bytes are copied into one piece of memory with the heads of frames; others are sent from where they are. */
 const BY_REFERENCE_BYTES = 16 * 1024;
 
 /** Frames below this many bytes share memory with others. */
 const POOLED_BYTES = 2048;
+
+/**
+ * A frame gets this much memory when its head is here, and FRAME_GROWTH times as much whenever that is full: who announces a large frame
+ * has to send it, too. Memory that nobody touches costs nothing but collections: V8 began one for each few frames that were announced.
+ */
+const FRAME_BYTES_FIRST = 1024 * 1024;
+const FRAME_GROWTH = 4;
 
 /** Who may speak to whom, as the protocol has it for asynchronous sockets, without those that would need a delimiter. */
 const PEER_OF: Readonly<Record<SocketType, SocketType>> = { DEALER: "ROUTER", ROUTER: "DEALER" };
@@ -86,9 +94,10 @@ export class ZmtpPeer {
   #isReady = false;
   #isStopped = false;
   #flags = 0;
-  /** The frame that is coming in. */
+  /** The frame that is coming in, as far as there is memory for it, how much of it is here, and how long it will be. */
   #body: Buffer | undefined;
   #bodyBytes = 0;
+  #frameBytes = 0;
   #frames: Buffer[] = [];
 
   constructor(type: SocketType, bounds: ZmtpBounds, handlers: ZmtpHandlers) {
@@ -124,7 +133,7 @@ export class ZmtpPeer {
         this.#body.set(at === 0 && end === bytes.length ? bytes : bytes.subarray(at, end), this.#bodyBytes);
         this.#bodyBytes += end - at;
         at = end;
-        if (this.#bodyBytes === this.#body.length) fault = this.#takeFrame(this.#body);
+        if (this.#bodyBytes === this.#body.length) fault = this.#takeBody(this.#body);
       } else {
         this.#head[this.#headBytes++] = bytes[at++]!;
         if (this.#headBytes === this.#headLength()) fault = this.#isGreeted ? this.#takeHead() : this.#takeGreeting();
@@ -164,11 +173,20 @@ export class ZmtpPeer {
     if (length > (isCommand ? COMMAND_BYTES_MAX : this.#bounds.frameBytes)) return `a frame of ${length} bytes`;
     if (this.#frames.length >= this.#bounds.frames) return "too many frames in a message";
     this.#flags = flags;
-    // The pool's memory is aligned, too, to 8.
-    const body = length < POOLED_BYTES ? Buffer.allocUnsafe(length) : Buffer.allocUnsafeSlow(length);
-    if (length === 0) return this.#takeFrame(body);
-    this.#body = body;
+    this.#frameBytes = length;
     this.#bodyBytes = 0;
+    this.#body = allocate(Math.min(length, FRAME_BYTES_FIRST));
+    if (this.#body === undefined) return NO_MEMORY;
+    return length === 0 ? this.#takeFrame(this.#body) : "";
+  }
+
+  /** The memory for the frame is full: that was all, or there has to be more. */
+  #takeBody(body: Buffer): string {
+    if (body.length === this.#frameBytes) return this.#takeFrame(body);
+    const larger = allocate(Math.min(this.#frameBytes, FRAME_GROWTH * body.length));
+    if (larger === undefined) return NO_MEMORY;
+    larger.set(body);
+    this.#body = larger;
     return "";
   }
 
@@ -188,7 +206,7 @@ export class ZmtpPeer {
     const name = command.toString("latin1", 1, nameEnd);
     const content = command.subarray(nameEnd);
     if (this.#isReady) {
-      if (name === "PING") this.#handlers.onBytes(commandFrame("PONG", content.subarray(PING_TTL_BYTES)));
+      if (name === "PING") this.#handlers.onBytes(commandFrame("PONG", content.subarray(PING_TTL_BYTES, PING_END)));
       return "";
     }
     if (name === "ERROR") return `refused: ${content.toString("latin1", 1)}`;
@@ -198,6 +216,18 @@ export class ZmtpPeer {
     this.#isReady = true;
     this.#handlers.onReady();
     return "";
+  }
+}
+
+const NO_MEMORY = "no memory for a frame";
+
+/** Memory for a frame, aligned for any element type: the pool's is, too, to 8. Undefined where there is none. */
+function allocate(bytes: number): Buffer | undefined {
+  if (bytes < POOLED_BYTES) return Buffer.allocUnsafe(bytes);
+  try {
+    return Buffer.allocUnsafeSlow(bytes);
+  } catch {
+    return undefined;
   }
 }
 
