@@ -8,12 +8,6 @@ export const PROCESS_VARIABLE = "TEST_MEMORY_PROBE_OF";
 
 const TEN_MINUTES_MS = 600_000;
 
-/**
- * Of glibc's malloc: from how many bytes on a piece is mapped by itself, and so given back when it is freed, and how much may lie free at
- * the heap's end. Left to itself it raises both to what was freed last, up to 32 MB, and keeps what a few large bodies took.
- */
-const MALLOC_KEEPS_BYTES = "65536";
-
 /** The environment that puts a probe into the process of a system that has this MILLRACE_NAME. */
 export function memoryProbeEnvironment(folder: string, name: string): Readonly<Record<string, string>> {
   const probe = pathToFileURL(join(import.meta.dirname, "memory-probe.ts"));
@@ -21,8 +15,6 @@ export function memoryProbeEnvironment(folder: string, name: string): Readonly<R
     NODE_OPTIONS: `--expose-gc --import ${probe.href}`,
     [SOCKET_VARIABLE]: socketIn(folder),
     [PROCESS_VARIABLE]: name,
-    MALLOC_MMAP_THRESHOLD_: MALLOC_KEEPS_BYTES,
-    MALLOC_TRIM_THRESHOLD_: MALLOC_KEEPS_BYTES,
   };
 }
 
