@@ -52,6 +52,18 @@ test("an odd first sample of a small size does not lift the larger ones for ever
   expect(curve.predict(32)?.q50Ms).toBeLessThan(2);
 });
 
+test("of one run of each size one that was held up, whichever, lifts those above it to the next one's time at most", () => {
+  const sizes = [1, 2, 4, 8, 16, 32, 64];
+  for (const [held] of sizes.entries()) {
+    const curve = new Curve();
+    for (const [i, rows] of sizes.entries()) curve.record(rows, i === held ? 1000 : 40 + 2.5 * rows);
+    for (const [i, rows] of sizes.entries()) {
+      if (i === held && held === sizes.length - 1) continue;
+      expect(curve.predict(rows)?.q95Ms).toBe(40 + 2.5 * (i === held ? sizes[held + 1]! : rows));
+    }
+  }
+});
+
 test("however many batch sizes there are, few are kept", () => {
   const curve = new Curve();
   for (let rows = 1; rows <= 20_000; rows++) curve.record(rows, rows);

@@ -221,29 +221,39 @@ function isStale({ lastRun }: Size, runs: number): boolean {
 
 /**
  * The ascending values that are closest to the quantiles of the sizes, each size weighing as many samples as it has: what is
- * out of order is pooled to its mean (isotonic regression by pooling adjacent violators). A size that was passed over counts as no slower
- * than in proportion to a smaller one.
+ * out of order is pooled to its lower median (isotonic regression by pooling adjacent violators, with absolute in place of squared errors:
+ * Robertson and Waltman, Ann. Math. Statist. 39, 1968). A mean would not do: of a slow model a warm-up has one run or two of each size, and
+ * one of them that the machine held up for a second would lift all larger sizes beyond any budget. A size that was passed over counts
+ * as no slower than in proportion to a smaller one.
  */
 function ascending(sizes: readonly Size[], q: number, runs: number): number[] {
-  const pools: { mean: number; weight: number; sizes: number }[] = [];
+  const pools: { ms: number; members: Weighted[] }[] = [];
   let rowMs = Infinity;
   for (const size of sizes) {
     const { rows, sorted } = size;
-    const ms = quantile(sorted, q);
+    const ownMs = quantile(sorted, q);
     const isPassedOver = isStale(size, runs);
-    if (!isPassedOver) rowMs = ms / rows;
-    let pool = { mean: isPassedOver ? Math.min(ms, rows * rowMs) : ms, weight: sorted.length, sizes: 1 };
-    for (let last = pools.at(-1); last !== undefined && last.mean > pool.mean; last = pools.at(-1)) {
-      const weight = last.weight + pool.weight;
-      const mean = (last.mean * last.weight + pool.mean * pool.weight) / weight;
-      pool = { mean, weight, sizes: last.sizes + pool.sizes };
+    if (!isPassedOver) rowMs = ownMs / rows;
+    const ms = isPassedOver ? Math.min(ownMs, rows * rowMs) : ownMs;
+    let pool = { ms, members: [{ ms, weight: sorted.length }] };
+    for (let last = pools.at(-1); last !== undefined && last.ms > pool.ms; last = pools.at(-1)) {
+      const members = [...last.members, ...pool.members];
+      pool = { ms: lowerMedian(members), members };
       pools.pop();
     }
     pools.push(pool);
   }
-  const values: number[] = [];
-  for (const { mean, sizes } of pools) for (let i = 0; i < sizes; i++) values.push(mean);
-  return values;
+  return pools.flatMap(({ ms, members }) => members.map(() => ms));
+}
+
+type Weighted = { readonly ms: number; readonly weight: number };
+
+/** The least value that half of the weight does not exceed. */
+function lowerMedian(members: readonly Weighted[]): number {
+  const ascending = members.toSorted((a, b) => a.ms - b.ms);
+  const half = members.reduce((sum, { weight }) => sum + weight, 0) / 2;
+  let weight = 0;
+  return ascending.find((member) => (weight += member.weight) >= half)!.ms;
 }
 
 /** Weighted least squares. As the medians ascend the slope is not negative; a negative fixed cost is none. */
