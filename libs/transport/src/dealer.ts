@@ -1,7 +1,7 @@
 import { connect } from "node:net";
 import { KEEP_ALIVE_MS, partsOf, ZmtpSocket } from "./zmtp-socket.ts";
 
-/** How long to wait before a connection is tried again that was not made, in ms. */
+/** How long to wait before a connection is tried again that was not made, in ms, up to half of it more or less: many wait for one broker. */
 const RETRY_MS = 100;
 
 /** All connections of this thread read into this: what is read is taken out at once. */
@@ -73,7 +73,7 @@ class Dealer implements DealerSocket {
       },
       onMessage: (frames) => this.#handlers.onMessage(frames),
       onClosed: () => {
-        this.#retry = setTimeout(() => (this.#zmtp = this.#connect()), RETRY_MS);
+        this.#retry = setTimeout(() => (this.#zmtp = this.#connect()), RETRY_MS * (0.5 + Math.random()));
         this.#handlers.onDisconnected();
       },
     });
