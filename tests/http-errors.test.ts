@@ -94,7 +94,7 @@ test.for<[string, string, number, string]>([
   ["a wrong datatype", postBytes(INFER, request({ ...x, datatype: "INT32" })), 400, "invalid_datatype"],
   ["an unknown datatype", postBytes(INFER, request({ ...x, datatype: "float" })), 400, "invalid_datatype"],
   ["a wrong value", postBytes(INFER, request({ ...x, data: [1, "2"] })), 400, "invalid_value"],
-  ["too many rows", postBytes("/v2/models/slow/infer", simulatedRequest(1025)), 400, "too_many_rows"],
+  ["too many rows", postBytes("/v2/models/slow/infer", simulatedRequest(2049)), 400, "too_many_rows"],
   ["no such output", postBytes(INFER, request(x, { outputs: [{ name: "q" }] })), 400, "invalid_request"],
   [
     "a body that is not compressed as it says",
