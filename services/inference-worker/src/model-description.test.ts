@@ -61,7 +61,7 @@ test("a model is described as far as it has come", () => {
     reason: "",
     batching: true,
     maxBatchSize: 64,
-    maxRequestRows: 1024,
+    maxRequestRows: 2048,
     maxBatchElements: 4096,
     axes: [{ sizes: [4, 8], inputs: [{ tensor: 0, dimension: 1 }] }],
     optionalInputs: [0],

@@ -229,9 +229,10 @@ export class PendingTable {
   /** The session with a broker is lost: what was sent to it may be lost too, and is sent again, as the next attempt, within the budget. */
   sessionLost(broker: string, nowMs: number): Ending[] {
     const endings: Ending[] = [];
-    const lost = [...this.#byNumber.values()].filter(
-      (pending) => pending.state === "sent" && pending.broker === broker,
-    );
+    // The oldest first, which have waited for longest: the table has no order.
+    const lost = [...this.#byNumber.values()]
+      .filter((pending) => pending.state === "sent" && pending.broker === broker)
+      .toSorted((a, b) => a.number - b.number);
     for (const pending of lost) {
       const ending = this.#takeBack(pending, nowMs);
       if (ending !== undefined) endings.push(ending);
