@@ -144,8 +144,7 @@ export class Curve {
       rows,
       samples: sorted.length,
       q50Ms: q50sMs[i]! * factor,
-      // The fit keeps them in order but for the last bits.
-      q95Ms: Math.max(q50sMs[i]!, q95sMs[i]!) * factor,
+      q95Ms: q95sMs[i]! * factor,
     }));
   }
 

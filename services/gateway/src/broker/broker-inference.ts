@@ -153,12 +153,15 @@ export class BrokerInference implements Inference {
     if (this.#flushQueued) return;
     this.#flushQueued = true;
     const { testGatewayQueueMs } = this.#options;
-    if (testGatewayQueueMs > 0) setTimeout(() => this.#flush(), testGatewayQueueMs);
-    else setImmediate(() => this.#flush());
+    const flush = (): void => {
+      this.#flushQueued = false;
+      this.#flush();
+    };
+    if (testGatewayQueueMs > 0) setTimeout(flush, testGatewayQueueMs);
+    else setImmediate(flush);
   }
 
   #flush(): void {
-    this.#flushQueued = false;
     this.#unflushed = 0;
     const broker = this.#links.inUse;
     if (broker === undefined || !this.#routes.has(broker)) return;
